@@ -1,0 +1,1 @@
+"""What this plugin offers: the in-memory policy store `MOCK`."""

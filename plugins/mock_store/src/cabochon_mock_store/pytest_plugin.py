@@ -1,0 +1,1 @@
+"""Pytest fixtures for testing against the in-memory policy store."""
