@@ -1,0 +1,1 @@
+"""What this plugin offers: the fetcher for `http` and `https` URLs."""
