@@ -1,0 +1,111 @@
+"""Raw JSON: checked, split, decoded without loss, hashed as the peer does, and kept off the event loop when large.
+
+Documents travel through Cabochon as the bytes they came in. Where a value must be looked into, numbers keep their
+exact value: integers of any size stay `int`, every other number becomes a `decimal.Decimal`, never a float.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+from anyio import to_process
+
+__all__ = ["LARGE_BYTES", "JsonError", "check", "decode", "elements", "encode", "members", "off_loop", "peer_hash"]
+
+LARGE_BYTES = 1_000_000
+"""From this size on, work on a document goes to another process: a thread would still hold the interpreter's lock."""
+
+T = TypeVar("T")
+
+_raw = msgspec.json.Decoder(msgspec.Raw)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_lossless = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class JsonError(ValueError):
+    """The bytes are not what was asked for; the message says where they go wrong, never what they hold."""
+
+
+def _guarded(parse: Callable[[bytes], T], raw: bytes) -> T:
+    try:
+        if not raw.isascii():
+            raw.decode()
+        return parse(raw)
+    except UnicodeDecodeError as err:
+        msg = f"not UTF-8 (byte {err.start})"
+        raise JsonError(msg) from err
+    except msgspec.DecodeError as err:
+        raise JsonError(str(err)) from err
+    except RecursionError as err:
+        msg = "nested too deeply"
+        raise JsonError(msg) from err
+
+
+def check(raw: bytes) -> bytes:
+    """Return `raw` without the space around it if it is one JSON document in UTF-8 (RFC 8259).
+
+    Raises:
+        JsonError: it is not.
+    """
+    return bytes(_guarded(_raw.decode, raw))
+
+
+def members(raw: bytes) -> dict[str, bytes]:
+    """Split a JSON object into its members, each still raw.
+
+    Raises:
+        JsonError: it is no JSON object.
+    """
+    return {key: bytes(value) for key, value in _guarded(_members.decode, raw).items()}
+
+
+def elements(raw: bytes) -> list[bytes]:
+    """Split a JSON array into its elements, each still raw.
+
+    Raises:
+        JsonError: it is no JSON array.
+    """
+    return [bytes(value) for value in _guarded(_elements.decode, raw)]
+
+
+def decode(raw: bytes) -> Any:
+    """Decode without loss: numbers become `int` or `decimal.Decimal`.
+
+    Raises:
+        JsonError: it is no JSON.
+    """
+    return _guarded(_lossless.decode, raw)
+
+
+def encode(value: object) -> bytes:
+    """Encode what `decode` returned (or any plain JSON value)."""
+    return _encoder.encode(value)
+
+
+def peer_hash(raw: bytes) -> str:
+    """Hash a document as the peer's reports do.
+
+    SHA-256, in hex, of the text that Python's `json.dumps` writes with its defaults (keys in the order received,
+    `\\u` escapes, `", "` and `": "`); a string is hashed without quotes.
+    """
+    value: object = json.loads(raw)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def off_loop(work: Callable[[bytes], T], raw: bytes) -> T:
+    """Do `work` on `raw` here if that is quick, in another process if `raw` is large.
+
+    Raises:
+        JsonError: as `work` does.
+    """
+    if len(raw) < LARGE_BYTES:
+        return work(raw)
+    return await to_process.run_sync(work, raw, cancellable=True)

@@ -1,0 +1,104 @@
+"""What a plugin may add around the sync: long-running services, HTTP routes, commands."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydantic_settings import BaseSettings
+
+if TYPE_CHECKING:
+    import click
+
+    from cabochon.metrics import Metrics
+    from cabochon.reporting import CallbackRegister
+    from cabochon.transaction import TransactionalStore
+    from cabochon.transaction_log import TransactionLog
+
+__all__ = ["AgentContext", "AsgiApp", "CommandType", "HttpRoutesType", "ServiceType"]
+
+_Message: TypeAlias = MutableMapping[str, Any]
+AsgiApp: TypeAlias = Callable[
+    [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
+]
+"""An ASGI 3 application."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentContext:
+    """The running agent, as services and routes see it.
+
+    Attributes:
+        policy_store: writes to the engine through the agent's own pipeline: `transaction_context`.
+        log: ready, healthy, in_sync and the whole document, as of now.
+        callbacks: the register of update callbacks.
+        metrics: counters and depths by name.
+        refresh_data: fetch the base data again, as new arrivals.
+        refresh_policies: ask the source for all policies again.
+    """
+
+    policy_store: TransactionalStore
+    log: TransactionLog
+    callbacks: CallbackRegister
+    metrics: Metrics
+    refresh_data: Callable[[], Awaitable[None]]
+    refresh_policies: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceType:
+    """Offer a long-running part of the agent.
+
+    Attributes:
+        name: unique, compared without case.
+        summary: one line for `cabochon plugins`.
+        open: takes an instance of `settings` (or None) and the context; entering starts the service, leaving stops it,
+            both under a deadline.
+        phase: "before_store" is entered before the policy store is used and left after it (an engine that the agent
+            runs itself); "after_store" is entered when the sync runs and left before it ends.
+        settings: the service's settings model.
+    """
+
+    name: str
+    summary: str
+    open: Callable[[Any, AgentContext], AbstractAsyncContextManager[None]]
+    phase: Literal["before_store", "after_store"] = "after_store"
+    settings: type[BaseSettings] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoutesType:
+    """Offer routes on the agent's one HTTP face.
+
+    Attributes:
+        name: unique, compared without case.
+        summary: one line for `cabochon plugins`.
+        mount_path: where the routes hang, such as `/callbacks`; unique.
+        app: takes an instance of `settings` (or None) and the context, gives an ASGI application.
+        settings: the routes' settings model.
+    """
+
+    name: str
+    summary: str
+    mount_path: str
+    app: Callable[[Any, AgentContext], AsgiApp]
+    settings: type[BaseSettings] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandType:
+    """Offer a command for the `cabochon` command line.
+
+    Attributes:
+        name: what a person types after `cabochon`; unique.
+        summary: one line for `cabochon --help`.
+        load: gives the click command; called only when the command is used, so that imports stay cheap.
+        settings: settings that the command reads, listed by `cabochon config`.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], click.Command]
+    settings: type[BaseSettings] | None = None
