@@ -1,0 +1,14 @@
+"""For authors of plugins: contract kits to subclass, and a scripted HTTP server.
+
+Each kit is a class of pytest tests in a module of its own, so that what needs no pytest can be used without it. A kit
+needs the extra `cabochon[testing]`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pkgutil import iter_modules
+
+if "pytest" in sys.modules:
+    # Before a kit is imported, so that its failing asserts show their values.
+    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{kit.name}" for kit in iter_modules(__path__)))
