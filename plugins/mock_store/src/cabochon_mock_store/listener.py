@@ -1,0 +1,35 @@
+"""The health document: what OPA answers under `/v1/data/system/opal`, kept in the mock engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cabochon import json_values
+from cabochon.document_path import DocumentPath
+from cabochon.policy_store import SetData
+from cabochon.transaction_listener import TransactionListener
+
+if TYPE_CHECKING:
+    from cabochon.transaction_log import TransactionLog, TransactionRecord
+
+__all__ = ["HEALTH_PATH", "MockHealthListener", "open_mock_health"]
+
+HEALTH_PATH = DocumentPath(("system", "opal"))
+
+
+class MockHealthListener(TransactionListener):
+    """Write the whole health document in the same commit as the data that it describes."""
+
+    owned_paths = (HEALTH_PATH,)
+
+    def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[SetData]:  # noqa: ARG002 # the log has it all
+        """Return the write of `log.as_document()`."""
+        return (SetData(HEALTH_PATH, json_values.encode(log.as_document())),)
+
+
+@asynccontextmanager
+async def open_mock_health(_settings: object) -> AsyncGenerator[MockHealthListener]:
+    """Open the listener."""
+    yield MockHealthListener()
