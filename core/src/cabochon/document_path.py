@@ -31,9 +31,16 @@ class DocumentPath(tuple[str, ...]):
         """Read a `dst_path`: `""` and `/` are the root, `a/b`, `/a/b` and `/a//b/` are one path.
 
         A `%` that starts no escape stands for itself, so that a key such as `50%` needs no care.
+
+        Raises:
+            DocumentPathError: the percent-encoded bytes are no UTF-8.
         """
         if "%" in text:
-            return cls([unquote(part) for part in text.split("/") if part])
+            try:
+                return cls([unquote(part, errors="strict") for part in text.split("/") if part])
+            except UnicodeDecodeError as err:
+                msg = f"path {text!r} has percent-encoded bytes that are no UTF-8"
+                raise DocumentPathError(msg) from err
         return cls([part for part in text.split("/") if part])
 
     @classmethod

@@ -199,6 +199,7 @@ class CommitResult(Struct, frozen=True):
 
     Attributes:
         outcomes: one for each of `Changes.writes`.
+        state: what became of `Changes.state` and of the guard.
         version: the engine's own version token after the commit (revision, model id, ZedToken), None if it has none.
         blame: for a commit refused as a whole, the guilty change if the engine says; the core then lands the rest.
             Without it the core splits the commit until it finds it.
@@ -207,6 +208,25 @@ class CommitResult(Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     version: str | None = None
     blame: Blame | None = None
+    state: Outcome = Applied()
+
+    @property
+    def landed(self) -> bool:
+        """Whether all of it is in force."""
+        return type(self.state) is Applied and all(type(outcome) is Applied for outcome in self.outcomes)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether some of it may or may not be in force."""
+        return type(self.state) is Unknown or any(type(outcome) is Unknown for outcome in self.outcomes)
+
+    @property
+    def refusal(self) -> StoreRejectedError | None:
+        """The first refusal, None if nothing was refused."""
+        for outcome in (*self.outcomes, self.state):
+            if isinstance(outcome, Refused):
+                return outcome.error
+        return None
 
     @classmethod
     def applied(cls, changes: Changes, *, version: str | None = None) -> CommitResult:
@@ -216,12 +236,14 @@ class CommitResult(Struct, frozen=True):
     @classmethod
     def refused(cls, changes: Changes, error: StoreRejectedError, *, blame: Blame | None = None) -> CommitResult:
         """An atomic commit was refused: nothing landed."""
-        return cls((Refused(error),) * len(changes.writes), blame=blame)
+        refused = Refused(error)
+        return cls((refused,) * len(changes.writes), blame=blame, state=refused)
 
     @classmethod
     def unknown(cls, changes: Changes, error: Exception) -> CommitResult:
         """The answer was lost: everything may have landed, or nothing."""
-        return cls((Unknown(error),) * len(changes.writes))
+        unknown = Unknown(error)
+        return cls((unknown,) * len(changes.writes), state=unknown)
 
 
 _APPLIED = Applied()

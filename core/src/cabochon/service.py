@@ -32,7 +32,7 @@ class AgentContext:
 
     Attributes:
         policy_store: writes to the engine through the agent's own pipeline: `transaction_context`.
-        log: ready, healthy, in_sync and the whole document, as of now.
+        log: gives ready, healthy, in_sync and the whole document, as of now.
         callbacks: the register of update callbacks.
         metrics: counters and depths by name.
         refresh_data: fetch the base data again, as new arrivals.
@@ -40,7 +40,7 @@ class AgentContext:
     """
 
     policy_store: TransactionalStore
-    log: TransactionLog
+    log: Callable[[], TransactionLog]
     callbacks: CallbackRegister
     metrics: Metrics
     refresh_data: Callable[[], Awaitable[None]]

@@ -1,0 +1,61 @@
+"""Tell a source that can replay how far the agent has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import structlog
+
+from cabochon.errors import SourceError
+from cabochon.update_source import UpdateSource
+
+__all__ = ["Acknowledgements"]
+
+log = structlog.get_logger()
+
+_TIMEOUT_S = 10.0
+
+
+def _nothing() -> None:
+    """Do nothing: the source can't replay."""
+
+
+class Acknowledgements:
+    """Positions in the order they came; one is acknowledged when its update and all before it have ended."""
+
+    def __init__(self, source: UpdateSource) -> None:
+        self._source = source
+        self._wanted = type(source).acknowledge is not UpdateSource.acknowledge
+        self._open: deque[list[Any]] = deque()
+        self._ready: Any = None
+        self._wake = anyio.Event()
+
+    def expect(self, position: object) -> Callable[[], None]:
+        """Take note of a position; call what is returned when its update has ended."""
+        if not self._wanted or position is None:
+            return _nothing
+        place: list[Any] = [position, False]
+        self._open.append(place)
+
+        def ended() -> None:
+            place[1] = True
+            while self._open and self._open[0][1]:
+                self._ready = self._open.popleft()[0]
+                self._wake.set()
+
+        return ended
+
+    async def run(self) -> None:
+        """Acknowledge, until cancelled; only the newest position matters."""
+        while self._wanted:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            position, self._ready = self._ready, None
+            try:
+                with anyio.fail_after(_TIMEOUT_S):
+                    await self._source.acknowledge(position)
+            except (SourceError, TimeoutError) as err:
+                log.warning("update_source.acknowledge_failed", error=str(err) or "no answer before the deadline")

@@ -1,0 +1,97 @@
+"""The register of update callbacks: who is told of every data update."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from cabochon.callback_reporter import Callback
+from cabochon.schemas import CallbackEntry, HttpFetcherConfig, UpdateCallback
+
+__all__ = ["CallbackRegister"]
+
+
+class CallbackRegister:
+    """Callbacks by key. What a callback's config leaves out comes from the default config."""
+
+    def __init__(self, initial: UpdateCallback, default_config: Mapping[str, Any]) -> None:
+        self._default = dict(default_config)
+        self._callbacks: dict[str, Callback] = {}
+        for callback in self.resolve(initial):
+            self._callbacks[_key(callback)] = callback
+
+    def resolve(self, callbacks: UpdateCallback) -> list[Callback]:
+        """Return the receivers that a `callback` member names, their configuration complete."""
+        out: list[Callback] = []
+        for target in callbacks.callbacks:
+            if isinstance(target, str):
+                out.append(Callback(target, self._complete(None)))
+            else:
+                out.append(Callback(target[0], self._complete(target[1] if len(target) > 1 else None)))
+        return out
+
+    def put(self, entry: CallbackEntry) -> CallbackEntry:
+        """Register a callback, under the key it brings or one made of its URL and config; return it with its key.
+
+        The same callback under another key is replaced: nobody wants the same report twice.
+        """
+        callback = Callback(entry.url, self._complete(entry.config))
+        made = _key(callback)
+        self._callbacks = {key: known for key, known in self._callbacks.items() if _key(known) != made}
+        key = entry.key or made
+        self._callbacks[key] = callback
+        return _entry(key, callback)
+
+    def get(self, key: str) -> CallbackEntry | None:
+        """Return the callback with this key, None if there is none."""
+        callback = self._callbacks.get(key)
+        return None if callback is None else _entry(key, callback)
+
+    def remove(self, key: str) -> bool:
+        """Take a callback out and tell whether it was there."""
+        return self._callbacks.pop(key, None) is not None
+
+    def entries(self) -> list[CallbackEntry]:
+        """Return every callback, sorted by key."""
+        return [_entry(key, self._callbacks[key]) for key in sorted(self._callbacks)]
+
+    def receivers(self, extra: Iterable[Callback] = ()) -> list[Callback]:
+        """Return who gets a report: everyone registered, and the extra ones that are not."""
+        out = {_key(callback): callback for callback in (*self._callbacks.values(), *extra)}
+        return list(out.values())
+
+    def __bool__(self) -> bool:
+        """Whether anyone is registered."""
+        return bool(self._callbacks)
+
+    def _complete(self, config: Mapping[str, Any] | None) -> dict[str, Any]:
+        if not config:
+            return dict(self._default)
+        given = {name: value for name, value in config.items() if value is not None}
+        complete = {**self._default, **given}
+        default_headers: dict[str, str] = self._default.get("headers") or {}
+        given_headers: dict[str, str] = given.get("headers") or {}
+        names = {name.lower() for name in given_headers}
+        kept = {name: value for name, value in default_headers.items() if name.lower() not in names}
+        if kept or given_headers:
+            complete["headers"] = {**kept, **given_headers}
+        return complete
+
+
+def _entry(key: str, callback: Callback) -> CallbackEntry:
+    return CallbackEntry(key=key, url=callback.url, config=dict(callback.config))
+
+
+def _key(callback: Callback) -> str:
+    """Make the peer's key: SHA-256, in hex, of the URL and the config as JSON in the peer's order of members."""
+    try:
+        config = msgspec.to_builtins(msgspec.convert(callback.config, HttpFetcherConfig))
+        order = ("fetcher", "headers", "is_json", "process_data", "method", "data")
+        text = json.dumps({name: config[name] for name in order})
+    except msgspec.ValidationError:
+        text = json.dumps(callback.config, sort_keys=True, default=str)
+    return hashlib.sha256((callback.url + text).encode()).hexdigest()

@@ -1,0 +1,197 @@
+"""From an entry to the changes that an engine is asked for.
+
+What no engine should have to know is dealt with here: a root document becomes its members, so that what others keep in
+the engine stays; JSON patches are put into the operations that the engine knows, or worked out on our own copy of the
+document where it knows none; paths that are not the agent's are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from cabochon import json_tree, json_values
+from cabochon.desired_state import DesiredState, fold_edits
+from cabochon.document_path import ROOT, DocumentPath
+from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
+from cabochon.json_values import JsonError
+from cabochon.policy_store import (
+    Change,
+    DeleteData,
+    PatchData,
+    PatchOperation,
+    PolicyStore,
+    SetData,
+    SupportsJsonPatch,
+)
+from cabochon.scheduler import Entry
+
+__all__ = ["ChangeCompiler", "chunks", "path_of"]
+
+
+T = TypeVar("T")
+
+
+class ChangeCompiler:
+    """Turns entries into changes, taking note of each in the desired state."""
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        desired: DesiredState,
+        protected: Iterable[DocumentPath],
+        *,
+        diverged: Callable[[], None],
+    ) -> None:
+        self._desired = desired
+        self._documents = store.traits.data_unit == "documents"
+        self._native = store.patch_operations if isinstance(store, SupportsJsonPatch) else None
+        self._reserved = frozenset(store.traits.reserved)
+        self._protected = (*store.traits.reserved, *protected)
+        self._diverged = diverged
+
+    async def compile(self, entry: Entry, *, strict: bool = False) -> tuple[Change, ...]:
+        """Return the changes of an entry and apply them to the desired state (`strict`: see `DesiredState.apply`).
+
+        Raises:
+            StoreRejectedError: the entry can't be written; the desired state is as before.
+        """
+        if entry.method == "PATCH":
+            changes = await self._patch(entry.path, entry.operations)
+        elif not entry.path and self._documents:
+            changes = self._root(entry)
+        else:
+            self._allow(entry.path)
+            changes = (
+                DeleteData(entry.path) if entry.method == "DELETE" else SetData(entry.path, entry.raw or b"null"),
+            )
+        for change in changes:
+            self._desired.apply(change, strict=strict)
+        return changes
+
+    async def restore(self, path: DocumentPath) -> list[Change]:
+        """Return what makes the engine hold at `path` what it should, whatever it holds now."""
+        holder = self._desired.holder(path)
+        if holder is not None:
+            value = await self._folded(holder)
+            return [DeleteData(holder) if value is None else SetData(holder, value)]
+        changes: list[Change] = [DeleteData(path)] if path else []
+        for owned in self._desired.owned(path):
+            value = await self._folded(owned)
+            if value is not None:
+                changes.append(SetData(owned, value))
+        return changes
+
+    async def fold_grown(self) -> None:
+        """Fold the documents whose edits have grown too large."""
+        for path, _ in self._desired.take_grown():
+            await self._folded(path)
+
+    def _allow(self, path: DocumentPath) -> None:
+        for protected in self._protected:
+            if protected.overlaps(path):
+                msg = f"{path} overlaps {protected}, which is not for data updates; choose another dst_path"
+                raise PathConflictError(msg, path=str(path))
+
+    def _root(self, entry: Entry) -> tuple[Change, ...]:
+        """Replace every document this agent owns, and nothing else."""
+        try:
+            members = {} if entry.method == "DELETE" else json_values.members(entry.raw or b"null")
+        except JsonError as err:
+            msg = f"the document for / must be a JSON object: {err}"
+            raise PathConflictError(msg, path="/") from err
+        kept = {path[0] for path in self._reserved}
+        stale = [path for path in self._desired.owned() if not path or path[0] not in members]
+        return (
+            *(DeleteData(path) for path in stale),
+            *(SetData(ROOT / key, value) for key, value in members.items() if key not in kept),
+        )
+
+    async def _patch(self, path: DocumentPath, operations: tuple[PatchOperation, ...]) -> tuple[Change, ...]:
+        for operation in operations:
+            whole = path.joined(operation.path)
+            self._allow(whole if whole else ROOT)
+        if self._native is not None and all(operation.op in self._native for operation in operations):
+            return (PatchData(path, operations),)
+        if self._native is not None:
+            translated = await self._evaluate(path, partial(_translated, operations, self._native))
+            return (PatchData(path, translated),) if translated else ()
+        if not path and self._documents:
+            return await self._patch_members(operations)
+        return (SetData(path, await self._evaluate(path, partial(_patched, operations))),)
+
+    async def _patch_members(self, operations: Sequence[PatchOperation]) -> tuple[Change, ...]:
+        """Patch the root where the engine can't: write the members that the operations touch."""
+        members = json_values.members(await self._evaluate(ROOT, partial(_patched, operations)))
+        touched = {path[0] for op in operations for path in (op.path, op.source) if path}
+        return tuple(
+            SetData(ROOT / key, members[key]) if key in members else DeleteData(ROOT / key) for key in sorted(touched)
+        )
+
+    async def _evaluate(self, path: DocumentPath, work: Callable[[bytes], T | str]) -> T:
+        holder = self._desired.holder(path)
+        if holder is not None:
+            await self._folded(holder)
+        document = self._desired.read(path)
+        if document is None and not path:
+            document = b"{}"
+        if document is None:
+            msg = f"there is no document of this agent at {path} to apply the JSON patch to"
+            raise PatchFailedError(msg, path=str(path))
+        result = await json_values.off_loop(work, document)
+        if isinstance(result, str):
+            raise PatchFailedError(result, path=str(path))
+        return result
+
+    async def _folded(self, path: DocumentPath) -> bytes | None:
+        """Fold the edits of the document at `path` into it and return it."""
+        document = self._desired.document(path)
+        if document is None:
+            return None
+        if document.edits is None:
+            return document.base
+        folded = await json_values.off_loop(partial(fold_edits, document.changes()), document.base)
+        for _ in folded.failed:
+            self._diverged()
+        self._desired.replace_document(path, document, folded.value)
+        return folded.value
+
+
+def _patched(operations: Sequence[PatchOperation], document: bytes) -> bytes | str:
+    """Apply a JSON patch; a refusal comes back as text, which any process can hand over."""
+    holder: json_tree.Holder = [json_values.decode(document)]
+    try:
+        json_tree.patch(holder, operations, [])
+    except StoreRejectedError as err:
+        return str(err)
+    return json_values.encode(None if holder[0] is json_tree.MISSING else holder[0])
+
+
+def _translated(
+    operations: Sequence[PatchOperation], native: frozenset[str], document: bytes
+) -> tuple[PatchOperation, ...] | str:
+    holder: json_tree.Holder = [json_values.decode(document)]
+    try:
+        return json_tree.translate(holder, operations, native, [])
+    except StoreRejectedError as err:
+        return str(err)
+
+
+def path_of(change: Change) -> DocumentPath | None:
+    """Return where a data change writes, None for policies."""
+    return change.path if isinstance(change, SetData | PatchData | DeleteData) else None
+
+
+def chunks(changes: Sequence[Change], *, max_changes: int, max_bytes: int) -> list[list[Change]]:
+    """Cut a list of changes into commits within the engine's limits; a single larger change travels alone."""
+    out: list[list[Change]] = []
+    size = 0
+    for change in changes:
+        weight = len(change.value) if isinstance(change, SetData) else 0
+        if not out or len(out[-1]) >= max_changes or size + weight > max_bytes:
+            out.append([])
+            size = 0
+        out[-1].append(change)
+        size += weight
+    return out

@@ -1,0 +1,481 @@
+"""Group commit: one task that takes what is queued, writes it into the engine as one commit, and settles the outcome.
+
+While a commit is in flight, updates queue; the next commit takes them all, so a slow engine costs latency and not
+throughput. A refused commit is cut down until the guilty entry is found, the others land. An engine that goes away or
+loses its state is handled by `EngineRecovery`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+import structlog
+from anyio.lowlevel import checkpoint
+
+from cabochon.change_compiler import ChangeCompiler, chunks, path_of
+from cabochon.document_path import DocumentPath
+from cabochon.engine_recovery import EngineRecovery
+from cabochon.engine_sender import EngineAway, EngineSender
+from cabochon.engine_view import EngineView
+from cabochon.errors import StateLostError, StoreRejectedError
+from cabochon.listener_panel import ListenerPanel
+from cabochon.metrics import Metrics
+from cabochon.policy_store import STATE, Applied, Change, Changes, CommitResult, Refused, Write
+from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
+from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transaction_record import record_of
+
+__all__ = ["CommitLimits", "Committer"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitLimits:
+    """How much and how long.
+
+    Attributes:
+        max_updates: updates in one group.
+        max_bytes: bytes of raw JSON in one group, unless the store takes less.
+        probe_interval_s: seconds between two looks at an idle engine.
+        heartbeat_s: seconds after which the state is written again though nothing happened.
+    """
+
+    max_updates: int = 500
+    max_bytes: int = 16_000_000
+    probe_interval_s: float = 1.0
+    heartbeat_s: float = 10.0
+
+
+class Part:
+    """An update, or some entries of one, in a group; `last` says that the update ends with it."""
+
+    __slots__ = ("entries", "last", "update")
+
+    def __init__(self, update: Update, entries: list[Entry], *, last: bool) -> None:
+        self.update = update
+        self.entries = entries
+        self.last = last
+
+
+@dataclass(slots=True)
+class _Group:
+    """Parts compiled into one commit; `authors[w][c]` is the entry of `writes[w].changes[c]`."""
+
+    parts: list[Part]
+    writes: list[Write]
+    written: list[Part]
+    authors: list[list[Entry]]
+    records: list[TransactionRecord]
+    now: TransactionLog
+    state: list[tuple[str, Change]]
+
+
+class Committer:
+    """The data lane: everything that writes data or state into the engine runs in its task."""
+
+    def __init__(
+        self,
+        view: EngineView,
+        scheduler: Scheduler,
+        panel: ListenerPanel,
+        sender: EngineSender,
+        compiler: ChangeCompiler,
+        recovery: EngineRecovery,
+        *,
+        limits: CommitLimits,
+        metrics: Metrics,
+        wall: Callable[[], float],
+        on_end: Callable[[Update, TransactionRecord | None], None],
+    ) -> None:
+        self._view = view
+        self._scheduler = scheduler
+        self._panel = panel
+        self._sender = sender
+        self._compiler = compiler
+        self._recovery = recovery
+        self._limits = limits
+        self._metrics = metrics
+        self._wall = wall
+        self._on_end = on_end
+        self._traits = view.store.traits
+        self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
+        self._stale = False
+        self._stopping = False
+        self._wake: anyio.Event | None = None
+        self._written_at = 0.0
+        metrics.gauge("committer.queued", lambda: self._scheduler.queued)
+
+    # ----------------------------------------------------------------------------------------------- from outside
+
+    def notify(self) -> None:
+        """Look at the queue."""
+        if self._wake is not None:
+            self._wake.set()
+
+    def change_log(self, change: Callable[[TransactionLog], TransactionLog]) -> None:
+        """Change the log with the next commit, which comes soon."""
+        self._log_changes.append(change)
+        self.notify()
+
+    def stop(self) -> None:
+        """End after the current commit and one last one."""
+        self._stopping = True
+        self.notify()
+
+    async def run(self) -> None:
+        """Commit until `stop`."""
+        await self._recovery.first_contact()
+        while not self._stopping:
+            if self._recovery.away:
+                await self._while_away()
+            elif self._scheduler.queued:
+                await self._commit_queued()
+                await checkpoint()
+            elif self._log_changes or self._stale:
+                await self._commit_all([[]])
+            else:
+                await self._idle()
+        if self._scheduler.queued:
+            await (self._defer_queued() if self._recovery.away else self._commit_queued())
+
+    # --------------------------------------------------------------------------------------------------- the loop
+
+    async def _idle(self) -> None:
+        if await self._woken(within_s=self._limits.probe_interval_s):
+            return
+        if not await self._recovery.probe():
+            return
+        if self._panel.active and anyio.current_time() - self._written_at >= self._limits.heartbeat_s:
+            self._stale = True
+
+    async def _while_away(self) -> None:
+        await self._woken(within_s=self._recovery.next_try_in_s())
+        if self._scheduler.queued:
+            await self._defer_queued()
+        if self._log_changes:
+            self._view.log = self._log_now()
+        await self._recovery.try_again()
+
+    async def _woken(self, *, within_s: float) -> bool:
+        if self._scheduler.queued or self._log_changes or self._stopping:
+            return True
+        self._wake = wake = anyio.Event()
+        with anyio.move_on_after(within_s):
+            await wake.wait()
+        self._wake = None
+        return wake.is_set()
+
+    async def _defer_queued(self) -> None:
+        while self._scheduler.queued:
+            await self._defer([part for parts in self._cut(self._take()) for part in parts])
+            await checkpoint()
+
+    async def _commit_queued(self) -> None:
+        await self._commit_all(self._cut(self._take()))
+
+    def _take(self) -> list[Update]:
+        return self._scheduler.take(
+            max_updates=self._limits.max_updates,
+            max_bytes=min(self._limits.max_bytes, self._traits.max_bytes or self._limits.max_bytes),
+        )
+
+    def _cut(self, batch: Sequence[Update]) -> list[list[Part]]:
+        """Cut a batch into groups that fit one commit; only an update that does not fit alone is cut itself."""
+        limit = self._traits.max_changes
+        if limit is None and self._traits.atomic != "change":
+            return [[Part(update, update.entries, last=True) for update in batch]]
+        groups: list[list[Part]] = [[]]
+        room = limit or len(batch) + 1
+        for update in batch:
+            size = 1 if self._traits.atomic == "change" else limit or 1
+            pieces = [update.entries[at : at + size] for at in range(0, len(update.entries), size)] or [[]]
+            for number, piece in enumerate(pieces, start=1):
+                if len(piece) > room and groups[-1]:
+                    groups.append([])
+                    room = limit or len(batch) + 1
+                groups[-1].append(Part(update, piece, last=number == len(pieces)))
+                room -= len(piece) if limit else 0
+        return groups
+
+    # ------------------------------------------------------------------------------------------------- committing
+
+    async def _commit_all(self, groups: Sequence[list[Part]]) -> None:
+        """Commit groups in order; afterwards every update in them has ended."""
+        todo = deque(groups)
+        while todo:
+            group = todo.popleft()
+            try:
+                todo.extendleft(reversed(await self._commit(group)))
+            except StateLostError:
+                self._view.desired.rollback()
+                todo.appendleft(group)
+                if not await self._recovery.refill():
+                    break
+            except EngineAway as err:
+                self._view.desired.rollback()
+                self._recovery.lost_contact(err)
+                todo.appendleft(group)
+                break
+        if todo:
+            await self._defer([part for group in todo for part in group])
+
+    async def _commit(self, parts: list[Part], *, with_state: bool = True) -> list[list[Part]]:
+        """Commit one group and return the groups that it leaves to be done."""
+        parts = [part for part in parts if not part.update.ended]
+        group = await self._compile(parts, with_state=with_state)
+        total = sum(len(write.changes) for write in group.writes)
+        limit = self._traits.max_changes
+        if limit is not None and total > limit and with_state:
+            self._view.desired.rollback()
+            halves = _halves(parts)
+            return halves if halves is not None else await self._commit_in_chunks(parts, limit)
+        if not group.writes and not group.state and not self._view.inherited:
+            self._land(group)
+            return []
+        result = await self._send(group.writes, [change for _, change in group.state])
+        if result.landed:
+            self._land(group, result.version)
+            await self._compiler.fold_grown()
+            await self._recovery.finish_life()
+            return []
+        self._view.desired.rollback()
+        if group.writes and (result.doubtful or self._traits.atomic != "commit"):
+            return await self._sort_out(group, result)
+        return await self._cut_down(group, result, with_state=with_state)
+
+    async def _send(self, writes: Sequence[Write], state: Sequence[Change]) -> CommitResult:
+        guard = self._view.guard()
+        desired = self._view.desired
+        changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)
+        result = await self._sender.send(changes, by_value=not writes)
+        if type(result.state) is Applied:
+            self._view.landed(guard)
+            self._written_at = anyio.current_time()
+        return result
+
+    async def _compile(self, parts: list[Part], *, with_state: bool) -> _Group:
+        writes: list[Write] = []
+        written: list[Part] = []
+        authors: list[list[Entry]] = []
+        for part in parts:
+            changes: list[Change] = []
+            by: list[Entry] = []
+            for entry in part.entries:
+                if entry.state is not EntryState.READY:
+                    continue
+                try:
+                    compiled = await self._compiler.compile(entry)
+                except StoreRejectedError as err:
+                    self._refuse(entry, err)
+                    continue
+                changes.extend(compiled)
+                by.extend([entry] * len(compiled))
+            if changes:
+                writes.append(Write(part.update.id, tuple(changes)))
+                written.append(part)
+                authors.append(by)
+        ended_at = self._wall()
+        records = [record for part in parts if part.last and (record := record_of(part.update, ended_at)) is not None]
+        now = self._log_now().after(records).with_heartbeat(ended_at)
+        state = self._panel.changes(records, now) if with_state else []
+        return _Group(parts, writes, written, authors, records, now, state)
+
+    def _log_now(self) -> TransactionLog:
+        now = self._view.log
+        for change in self._log_changes:
+            now = change(now)
+        return now
+
+    def _land(self, group: _Group, version: str | None = None) -> None:
+        """Take note that a whole group is in force."""
+        self._view.desired.settle()
+        self._view.log = group.now
+        self._log_changes.clear()
+        self._stale = False
+        self._metrics.count("commits")
+        for part in group.parts:
+            for entry in part.entries:
+                if entry.state is EntryState.READY:
+                    entry.state = EntryState.SAVED
+        self._end(group.parts, group.records, version)
+
+    def _end(self, parts: Sequence[Part], records: Sequence[TransactionRecord], version: str | None = None) -> None:
+        self._panel.ended(records, self._view.log)
+        remaining = iter(records)
+        for part in parts:
+            if part.last:
+                update = part.update
+                update.ended = True
+                record = next(remaining) if update.kind is not Kind.POLICY_DATA else None
+                self._scheduler.ended(update)
+                self._on_end(update, record)
+        if version is not None:
+            log.debug("commit.landed", version=version)
+
+    def _refuse(self, entry: Entry, error: StoreRejectedError) -> None:
+        entry.state = EntryState.REFUSED
+        entry.error = error
+        self._metrics.count("writes.refused")
+        log.warning(
+            "data_update.refused",
+            update_id=entry.update.id,
+            dst_path=str(entry.path),
+            error=str(error),
+        )
+
+    # ------------------------------------------------------------------------------------------------ refused ones
+
+    async def _cut_down(self, group: _Group, result: CommitResult, *, with_state: bool) -> list[list[Part]]:
+        """Find who made the engine refuse a commit of which nothing landed."""
+        error = result.refusal or StoreRejectedError("the engine refuses the commit")
+        blame = result.blame
+        if blame is not None and blame.write == STATE and group.state:
+            self._panel.quarantine(group.state[blame.change][0], error)
+            return [group.parts]
+        if blame is not None and blame.write >= 0:
+            self._refuse(group.authors[blame.write][blame.change], error)
+            return [group.parts]
+        halves = _halves(group.parts)
+        if halves is not None:
+            return halves
+        if with_state and group.state:
+            return await self._without_listeners(group)
+        for entry in _alive(group.parts):
+            self._refuse(entry, error)
+        return [group.parts]
+
+    async def _without_listeners(self, group: _Group) -> list[list[Part]]:
+        """A single entry was refused together with the listeners' changes: find out which of them is to blame."""
+        if group.writes:
+            left = await self._commit(group.parts, with_state=False)
+            if left:
+                return left
+        guilty: list[str] = []
+        for name in self._panel.active:
+            changes = [change for _, change in self._panel.changes(group.records, self._view.log, only=name)]
+            refusal = (await self._send((), changes)).refusal
+            if refusal is not None:
+                guilty.append(name)
+                self._panel.quarantine(name, refusal)
+        for name in self._panel.active if not guilty else ():
+            # Each alone is fine, together they are refused: none can be told to be innocent.
+            self._panel.quarantine(name, StoreRejectedError("the engine refuses it together with the other listeners"))
+        self._stale = True
+        return [] if group.writes else [group.parts]
+
+    async def _commit_in_chunks(self, parts: list[Part], limit: int) -> list[list[Part]]:
+        """Write a single entry that makes more changes than an atomic commit holds; it can't land as a whole."""
+        group = await self._compile(parts, with_state=True)
+        changes = [change for write in group.writes for change in write.changes]
+        update = parts[-1].update
+        pieces = chunks(changes, max_changes=limit, max_bytes=self._limits.max_bytes)
+        for number, piece in enumerate(pieces, start=1):
+            state = [change for _, change in group.state] if number == len(pieces) else []
+            result = await self._send([Write(update.id, tuple(piece))], state)
+            if not result.landed:
+                self._view.desired.rollback()
+                await self._recovery.rewrite([path for change in changes if (path := path_of(change)) is not None])
+                for entry in _alive(parts):
+                    self._refuse(entry, result.refusal or StoreRejectedError("the engine's answer was lost"))
+                return [parts]
+        self._land(group)
+        return []
+
+    async def _sort_out(self, group: _Group, result: CommitResult) -> list[list[Part]]:
+        """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
+        desired = self._view.desired
+        todo: list[list[Part]] = []
+        doubtful: list[Part] = []
+        for index, (write, part, outcome) in enumerate(zip(group.writes, group.written, result.outcomes, strict=True)):
+            if type(outcome) is Refused:
+                alive = [entry for entry in part.entries if entry.state is EntryState.READY]
+                if len(alive) > 1:
+                    todo.extend([Part(part.update, [entry], last=False)] for entry in alive)
+                else:
+                    self._refuse(alive[0], outcome.error)
+                continue
+            for change in write.changes:
+                desired.apply(change)
+            if type(outcome) is Applied:
+                for entry in group.authors[index]:
+                    entry.state = EntryState.SAVED
+            else:
+                doubtful.append(part)
+        desired.settle()
+        await self._clear_up(doubtful)
+        # What is left of each part has no changes: it only ends its update, after the pieces of that update above.
+        self._stale = True
+        return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
+
+    async def _clear_up(self, doubtful: Sequence[Part]) -> None:
+        """Write again what an engine without marker may or may not have taken: by value, so twice is as good as once."""
+        entries = [entry for part in doubtful for entry in part.entries if entry.state is EntryState.READY]
+        for number, entry in enumerate(entries):
+            try:
+                refusal = await self._recovery.rewrite([entry.path])
+            except EngineAway as err:
+                for unsettled in entries[number:]:
+                    self._put_off(unsettled, [unsettled.path], err)
+                raise
+            if refusal is None:
+                entry.state = EntryState.SAVED
+            else:
+                self._refuse(entry, refusal)
+
+    async def _defer(self, parts: Sequence[Part]) -> None:
+        """The engine is away: keep the writes in the desired state and end their updates without success."""
+        for part in parts:
+            for entry in part.entries:
+                if entry.state is EntryState.READY:
+                    await self._defer_entry(entry)
+        self._view.desired.settle()
+        ended_at = self._wall()
+        ending = [part for part in parts if part.last]
+        records = [record for part in ending if (record := record_of(part.update, ended_at)) is not None]
+        self._view.log = self._log_now().after(records).with_heartbeat(ended_at)
+        self._log_changes.clear()
+        self._end(ending, records)
+
+    async def _defer_entry(self, entry: Entry) -> None:
+        try:
+            changes = await self._compiler.compile(entry, strict=True)
+        except StoreRejectedError as err:
+            self._refuse(entry, err)
+            return
+        paths = [path for change in changes if (path := path_of(change)) is not None]
+        self._put_off(entry, paths, self._recovery.why_away)
+
+    def _put_off(self, entry: Entry, paths: Sequence[DocumentPath], error: Exception) -> None:
+        entry.state = EntryState.DEFERRED
+        entry.error = error
+        for path in paths:
+            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)
+
+
+def _alive(parts: Sequence[Part]) -> list[Entry]:
+    return [entry for part in parts for entry in part.entries if entry.state is EntryState.READY]
+
+
+def _halves(parts: list[Part]) -> list[list[Part]] | None:
+    """Cut a group in two by entries that still write something; None if there are not two of them."""
+    alive = _alive(parts)
+    if len(alive) < 2:  # noqa: PLR2004
+        return None
+    first = set(map(id, alive[: len(alive) // 2]))
+    left: list[Part] = []
+    right: list[Part] = []
+    for part in parts:
+        mine = [entry for entry in part.entries if id(entry) in first]
+        rest = [entry for entry in part.entries if id(entry) not in first]
+        if mine and any(entry.state is EntryState.READY for entry in rest):
+            left.append(Part(part.update, mine, last=False))
+            right.append(Part(part.update, rest, last=part.last))
+        elif mine or not right:
+            left.append(part)
+        else:
+            right.append(part)
+    return [left, right]

@@ -1,0 +1,292 @@
+"""The data half of the agent: takes updates in, has them fetched, hands them to the scheduler, tries again what failed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import structlog
+from anyio.lowlevel import checkpoint
+
+from cabochon import json_patch
+from cabochon.acknowledgements import Acknowledgements
+from cabochon.backoff import Backoff
+from cabochon.committer import Committer
+from cabochon.document_path import DocumentPath
+from cabochon.duplicates_filter import DuplicatesFilter
+from cabochon.errors import DocumentPathError, FetchError, PatchFailedError, PathConflictError, SourceError
+from cabochon.fetching import FetchPool
+from cabochon.json_values import JsonError
+from cabochon.metrics import Metrics
+from cabochon.reporting import PendingReport, Reporting
+from cabochon.retry_book import FailedEntry, RetryBook
+from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
+from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
+from cabochon.transaction_log import InitialSource
+from cabochon.update_end import Reported, UpdateEnd
+from cabochon.update_source import DataUpdateReceived, UpdateSource
+
+__all__ = ["DataLimits", "DataUpdater"]
+
+log = structlog.get_logger()
+
+_YIELD_EVERY = 256
+_LONGEST_DEADLINES = 6
+_SHORTEST_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataLimits:
+    """What is under way at most, and how long fetches may take."""
+
+    max_updates: int = 10_000
+    max_bytes: int = 256 * 1024 * 1024
+    fetch_timeout_s: float = 10.0
+
+
+class DataUpdater:
+    """One for each agent; `receive` and `connected` are called from the task that reads the source."""
+
+    def __init__(
+        self,
+        source: UpdateSource,
+        scheduler: Scheduler,
+        committer: Committer,
+        fetches: FetchPool,
+        reporting: Reporting,
+        book: RetryBook,
+        end: UpdateEnd,
+        tasks: anyio.abc.TaskGroup,
+        *,
+        limits: DataLimits,
+        metrics: Metrics,
+        wall: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._scheduler = scheduler
+        self._committer = committer
+        self._fetches = fetches
+        self._reporting = reporting
+        self._book = book
+        self._end = end
+        self._tasks = tasks
+        self._limits = limits
+        self._metrics = metrics
+        self._wall = wall
+        self._topics = frozenset(source.topics)
+        self._copies = DuplicatesFilter() if len(self._topics) > 1 else None
+        self._known_sources: DataSourceConfig | None = None
+        self._sources_replaced = anyio.Event()
+        self._retries_changed = anyio.Event()
+        self._since_yield = 0
+        self._acknowledgements = Acknowledgements(source)
+
+    # ---------------------------------------------------------------------------------------------- live updates
+
+    async def receive(self, event: DataUpdateReceived) -> None:
+        """Take a live update in; waits while too much is under way."""
+        ended = self._acknowledgements.expect(event.position)
+        if self._copies is not None and self._copies.is_copy(event.update, event.topic):
+            self._metrics.count("updates.copies")
+            ended()
+            return
+        await self._end.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
+        update = event.update
+        name = update.id or uuid.uuid4().hex
+        entries = [self._entry(spec) for spec in update.entries if self._concerns(spec)]
+        receivers = self._reporting.receivers(update.callback) if update.callback.callbacks else ()
+        if not entries:
+            log.debug("data_update.not_for_this_agent", update_id=name)
+            self._reporting.submit(PendingReport(update_id=name, receivers=receivers))
+            ended()
+            return
+        self.submit(Update(name, entries, context=Reported(name, 1, receivers, ended)))
+        self._since_yield += 1
+        if self._since_yield >= _YIELD_EVERY:
+            self._since_yield = 0
+            await checkpoint()
+
+    def submit(self, update: Update, *, deadlines: int = 1) -> None:
+        """Let an update arrive; whatever of it must be fetched is fetched from now on."""
+        update.arrived_at = self._wall()
+        for entry in update.entries:
+            if entry.raw is not None:
+                update.size_bytes += len(entry.raw)
+        self._end.started(update)
+        self._scheduler.arrive(update)
+        for entry in update.entries:
+            if entry.state is EntryState.FETCHING:
+                if not update.deadline:
+                    update.deadline = anyio.current_time() + self._limits.fetch_timeout_s * deadlines
+                self._tasks.start_soon(self._fetch, entry)
+        self._committer.notify()
+
+    def _concerns(self, spec: DataSourceEntry) -> bool:
+        return not self._topics or not self._topics.isdisjoint(spec.topics)
+
+    def _entry(self, spec: DataSourceEntry) -> Entry:
+        try:
+            path = DocumentPath.parse(spec.dst_path)
+        except DocumentPathError as err:
+            return _unusable(
+                Entry(DocumentPath(), spec.save_method, spec), PathConflictError(str(err), path=spec.dst_path)
+            )
+        entry = Entry(path, spec.save_method, spec)
+        raw = spec.inline
+        if raw is None:
+            return entry
+        if spec.save_method == "PUT":
+            return entry.ready(raw)
+        try:
+            return entry.ready(raw, json_patch.parse(raw))
+        except JsonError as err:
+            entry.fetched, entry.raw = True, raw
+            return _unusable(entry, PatchFailedError(str(err), path=spec.dst_path))
+
+    async def _fetch(self, entry: Entry) -> None:
+        spec = entry.spec
+        if spec is None:
+            msg = "only an entry that came from somewhere can be fetched"
+            raise RuntimeError(msg)
+        try:
+            fetched = await self._fetches.fetch(spec, entry.update.deadline)
+        except FetchError as err:
+            log.warning("fetch.failed", update_id=entry.update.id, dst_path=spec.dst_path, error=str(err))
+            self._scheduler.failed(entry, err)
+        else:
+            self._scheduler.fetched(entry, fetched.raw, fetched.operations)
+        self._committer.notify()
+
+    # ------------------------------------------------------------------------------------------------- base data
+
+    async def connected(self, *, resumed: bool) -> None:
+        """Load the base data: all of it, or what changed and what is periodic if nothing was missed.
+
+        Its entries arrive before the source's next event is taken, so every live update is newer. If the list can't be
+        had within the fetch deadline, live updates go on without it, and it is asked for in the background.
+        """
+        try:
+            with anyio.fail_after(self._limits.fetch_timeout_s):
+                sources = await self._source.data_sources()
+        except (SourceError, TimeoutError) as err:
+            log.warning("data_sources.failed", error=str(err) or "no answer before the deadline")
+            self._tasks.start_soon(self._load_later, resumed)
+            return
+        self._load(sources, resumed=resumed)
+
+    async def refresh(self) -> None:
+        """Load all base data again, as new arrivals.
+
+        Raises:
+            SourceError: the list of sources can't be had.
+        """
+        with anyio.fail_after(self._limits.fetch_timeout_s):
+            sources = await self._source.data_sources()
+        self._load(sources, resumed=False)
+
+    async def _load_later(self, resumed: bool) -> None:  # noqa: FBT001 - a task's argument
+        backoff = Backoff(longest_s=30)
+        tries = 0
+        while True:
+            tries += 1
+            await anyio.sleep(backoff.wait_s(tries))
+            try:
+                with anyio.fail_after(self._limits.fetch_timeout_s):
+                    sources = await self._source.data_sources()
+            except (SourceError, TimeoutError) as err:
+                log.warning("data_sources.failed", attempt=tries, error=str(err) or "no answer before the deadline")
+                continue
+            self._load(sources, resumed=resumed)
+            return
+
+    def _load(self, sources: DataSourceConfig, *, resumed: bool) -> None:
+        known = self._known_sources
+        mine = [spec for spec in sources.entries if self._concerns(spec)]
+        entries = [self._entry(spec) for spec in mine]
+        if known is None:
+            first = self._scheduler.last_number + 1
+            initial = {key: InitialSource(entry.path, first + key) for key, entry in enumerate(entries)}
+            self._committer.change_log(lambda now: now.with_sources(initial))
+        self._known_sources = sources
+        wanted = list(range(len(mine)))
+        if resumed and known is not None:
+            before = [_comparable(spec) for spec in known.entries]
+            wanted = [
+                key
+                for key in wanted
+                if mine[key].periodic_update_interval is not None or _comparable(mine[key]) not in before
+            ]
+        name = uuid.uuid4().hex
+        reported = Reported(name, len(wanted))
+        log.info("base_data.loading", update_id=name, entries=len(wanted))
+        for key in wanted:
+            update = Update(name, [entries[key]], Kind.BASE, context=reported)
+            update.source = key
+            self.submit(update)
+        if not wanted:
+            self._reporting.submit(PendingReport(update_id=name))
+        self._poll(mine)
+
+    def _poll(self, specs: Sequence[DataSourceEntryWithPollingInterval]) -> None:
+        self._sources_replaced.set()
+        self._sources_replaced = replaced = anyio.Event()
+        for spec in specs:
+            if spec.periodic_update_interval is not None:
+                self._tasks.start_soon(self._fetch_again, spec, spec.periodic_update_interval, replaced)
+
+    async def _fetch_again(
+        self, spec: DataSourceEntryWithPollingInterval, interval_s: float, replaced: anyio.Event
+    ) -> None:
+        while True:
+            with anyio.move_on_after(max(interval_s, _SHORTEST_INTERVAL_S)):
+                await replaced.wait()
+                return
+            name = uuid.uuid4().hex
+            self.submit(Update(name, [self._entry(spec)], Kind.PERIODIC, context=Reported(name, 1)))
+
+    # --------------------------------------------------------------------------------------------------- retries
+
+    def retries_changed(self) -> None:
+        """Look at the retry book again."""
+        self._retries_changed.set()
+
+    def policies_changed(self) -> None:
+        """Try refused writes again: a policy may have been in their way."""
+        self._book.policies_changed(anyio.current_time())
+        self.retries_changed()
+
+    async def run(self) -> None:
+        """Try failed entries again when they are due, and acknowledge what has ended, until cancelled."""
+        self._tasks.start_soon(self._acknowledgements.run)
+        while True:
+            self._retries_changed = changed = anyio.Event()
+            now = anyio.current_time()
+            for failed in self._book.due(now):
+                self._try_again(failed)
+            due_at = self._book.next_due_at()
+            with anyio.move_on_after(None if due_at is None else max(0.0, due_at - now)):
+                await changed.wait()
+
+    def _try_again(self, failed: FailedEntry) -> None:
+        spec = failed.entry.spec
+        if spec is None:
+            return
+        entry = self._entry(spec)
+        failed.trying = entry
+        update = Update(failed.owner.update_id, [entry], Kind.RETRY, context=failed)
+        update.origin = failed.origin
+        log.info("data_update.retried", update_id=update.id, dst_path=spec.dst_path, attempt=failed.tries + 1)
+        self.submit(update, deadlines=min(failed.tries + 1, _LONGEST_DEADLINES))
+
+
+def _unusable(entry: Entry, error: Exception) -> Entry:
+    entry.state = EntryState.REFUSED
+    entry.error = error
+    return entry
+
+
+def _comparable(spec: DataSourceEntryWithPollingInterval) -> tuple[object, ...]:
+    return (spec.url, str(spec.config), spec.topics, spec.dst_path, spec.save_method, bytes(spec.data))

@@ -1,0 +1,114 @@
+"""What the agent knows of its engine: what it should hold, what was left in it, what still has to be written."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from cabochon.desired_state import DesiredState
+from cabochon.document_path import DocumentPath
+from cabochon.policy_store import (
+    Guard,
+    Marker,
+    PolicyStore,
+    SupportsMarker,
+    SupportsOwnership,
+    SupportsRestartToken,
+)
+from cabochon.transaction_log import TransactionLog
+
+__all__ = ["Dirty", "EngineView"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """A path whose latest write is in the desired state and not known to be in the engine.
+
+    `number` is the newest such update's; `replaced` says that the whole document there was replaced.
+    """
+
+    number: int
+    replaced: bool
+
+
+def _new_epoch() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(slots=True)
+class EngineView:
+    """Changed by the data lane alone, from one task.
+
+    Attributes:
+        store: the open store.
+        desired: what the engine should hold.
+        log: the transaction log as of the last commit.
+        epoch: names this life of the agent.
+        number: of the newest commit that was tried; no two tries share one.
+        marker: what the engine holds since the last commit, None before the first.
+        doubtful: what it may hold instead, after a lost answer.
+        token: the engine's restart token when it was last filled.
+        dirty: paths to be written when the engine is back.
+        inherited: paths that an earlier life left; they go once this life is synced.
+    """
+
+    store: PolicyStore
+    desired: DesiredState
+    log: TransactionLog
+    epoch: str = field(default_factory=_new_epoch)
+    number: int = 0
+    marker: Marker | None = None
+    doubtful: Marker | None = None
+    token: str | None = None
+    dirty: dict[DocumentPath, Dirty] = field(default_factory=dict[DocumentPath, Dirty])
+    inherited: list[DocumentPath] = field(default_factory=list[DocumentPath])
+
+    def guard(self) -> Guard:
+        """Return the guard of the next commit."""
+        self.number += 1
+        return Guard(self.marker, Marker(self.epoch, self.number))
+
+    def landed(self, guard: Guard | None) -> None:
+        """Take note that a commit with this guard is in the engine."""
+        if guard is not None:
+            self.marker, self.doubtful = guard.leaves, None
+
+    def mark_dirty(self, path: DocumentPath, number: int, *, replaced: bool) -> None:
+        """Take note that `path` must be written again."""
+        known = self.dirty.get(path)
+        self.dirty[path] = Dirty(number, replaced or (known is not None and known.replaced))
+
+    async def holds_our_state(self) -> bool:
+        """Ask the engine whether it is the one we filled; True where it has no way to tell.
+
+        Raises:
+            StoreUnavailableError: it does not answer.
+        """
+        if isinstance(self.store, SupportsMarker):
+            found = await self.store.read_marker()
+            return found is not None and found in {self.marker, self.doubtful}
+        if isinstance(self.store, SupportsRestartToken):
+            return await self.store.restart_token() == self.token
+        await self.store.health()
+        return True
+
+    def can_tell(self) -> bool:
+        """Whether the engine can say that it lost what we wrote."""
+        return isinstance(self.store, SupportsMarker | SupportsRestartToken)
+
+    async def settle_marker(self) -> None:
+        """Adopt the marker that the engine holds, where that was in doubt."""
+        if self.doubtful is not None and isinstance(self.store, SupportsMarker):
+            found = await self.store.read_marker()
+            if found == self.doubtful:
+                self.marker = found
+            self.doubtful = None
+
+    async def note_token(self) -> None:
+        """Remember the token of the engine that is about to be filled."""
+        if isinstance(self.store, SupportsRestartToken):
+            self.token = await self.store.restart_token()
+
+    async def left_by_others(self) -> list[DocumentPath]:
+        """Ask the engine which paths an earlier life has claimed."""
+        return list(await self.store.owned_paths()) if isinstance(self.store, SupportsOwnership) else []

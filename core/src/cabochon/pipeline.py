@@ -1,0 +1,369 @@
+"""The sync itself: source, fetchers, scheduler, committer and reports, wired and run in one task group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import anyio
+import anyio.abc
+import structlog
+
+from cabochon.backoff import Backoff
+from cabochon.callback_register import CallbackRegister
+from cabochon.callback_reporter import CallbackReporter
+from cabochon.change_compiler import ChangeCompiler
+from cabochon.committer import CommitLimits, Committer
+from cabochon.data_updater import DataLimits, DataUpdater
+from cabochon.desired_state import DesiredState
+from cabochon.engine_recovery import EngineRecovery
+from cabochon.engine_sender import EngineAway, EngineSender
+from cabochon.engine_view import EngineView
+from cabochon.errors import StoreRejectedError
+from cabochon.fetcher import Fetcher
+from cabochon.fetching import FetchPool, FetchRetry
+from cabochon.listener_panel import ListenerPanel
+from cabochon.metrics import Metrics
+from cabochon.policy_store import PolicyStore
+from cabochon.policy_updater import PolicyUpdater, PolicyWriter
+from cabochon.reporting import PendingReport, Reporting, ReportLimits
+from cabochon.retry_book import RetryBook
+from cabochon.scheduler import Entry, Kind, Scheduler, Update
+from cabochon.settings import CoreSettings
+from cabochon.transaction import Transaction, TransactionalStore
+from cabochon.transaction_listener import TransactionListener
+from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.update_end import Caller, UpdateEnd
+from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, UpdateSource
+
+__all__ = ["Pipeline", "PipelineParts"]
+
+log = structlog.get_logger()
+
+_LAST_COMMIT_S = 5.0
+_LAST_REPORTS_S = 3.0
+_COMMIT_BACKOFF_S = (0.02, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineParts:
+    """The open objects of the plugins that take part; names and schemes in lower case."""
+
+    store: PolicyStore
+    source: UpdateSource
+    fetchers: Mapping[str, Fetcher] = field(default_factory=dict[str, Fetcher])
+    fetchers_by_scheme: Mapping[str, Fetcher] = field(default_factory=dict[str, Fetcher])
+    listeners: Mapping[str, TransactionListener] = field(default_factory=dict[str, TransactionListener])
+    reporters_by_scheme: Mapping[str, CallbackReporter] = field(default_factory=dict[str, CallbackReporter])
+
+
+class Pipeline:
+    """One agent's sync. `run` it once; `stop` ends it within the times of DESIGN rule 14."""
+
+    def __init__(
+        self,
+        parts: PipelineParts,
+        settings: CoreSettings,
+        *,
+        metrics: Metrics | None = None,
+        random: Random | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.metrics = metrics if metrics is not None else Metrics()
+        self._parts = parts
+        self._settings = settings
+        self._wall = wall
+        self._random = random if random is not None else Random()  # noqa: S311 - jitter, no secret
+        store, source = parts.store, parts.source
+        self.register = CallbackRegister(settings.default_update_callbacks, settings.default_update_callback_config)
+        self._view = EngineView(
+            store,
+            DesiredState(owned_facts=store.traits.data_unit == "facts"),
+            TransactionLog(
+                data_enabled=settings.data_updater_enabled,
+                policy_enabled=settings.policy_updater_enabled and source.has_policies,
+            ),
+        )
+        self._scheduler = Scheduler()
+        self.reporting = Reporting(
+            self.register,
+            parts.reporters_by_scheme,
+            enabled=settings.should_report_on_data_updates,
+            limits=ReportLimits(
+                outbox_size=settings.report_outbox_size,
+                timeout_s=settings.report_timeout.total_seconds(),
+                backoff=self._backoff(1.0, 60.0),
+            ),
+            metrics=self.metrics,
+        )
+        self._book = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
+        self.end = UpdateEnd(
+            self._scheduler,
+            self._book,
+            self.reporting,
+            self.metrics,
+            clock=anyio.current_time,
+            on_retries=self._retries_changed,
+        )
+        self._writer = PolicyWriter(
+            store, self._view.desired, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
+        )
+        self._panel = ListenerPanel(parts.listeners, self.metrics)
+        self._committer = self._build_committer()
+        self._updater: DataUpdater | None = None
+        self._policies = PolicyUpdater(
+            source,
+            self._writer,
+            write_data=self._write_policy_data,
+            record=self._record_policies,
+            on_applied=self._policies_applied,
+            fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
+            metrics=self.metrics,
+            wall=wall,
+        )
+        self.policy_store = TransactionalStore(self)
+        self._stop = anyio.Event()
+        self._intake_ended = anyio.Event()
+
+    def _backoff(self, first_s: float, longest_s: float) -> Backoff:
+        return Backoff(first_s=first_s, longest_s=longest_s, random=self._random)
+
+    def _build_committer(self) -> Committer:
+        settings = self._settings
+        timeout_s = settings.commit_deadline.total_seconds()
+        compiler = ChangeCompiler(
+            self._view.store, self._view.desired, self._panel.owned_paths, diverged=self._diverged
+        )
+        sender = EngineSender(
+            self._view, timeout_s=timeout_s, backoff=self._backoff(*_COMMIT_BACKOFF_S), metrics=self.metrics
+        )
+        recovery = EngineRecovery(
+            self._view,
+            self._panel,
+            sender,
+            compiler,
+            self._writer,
+            timeout_s=timeout_s,
+            backoff=self._backoff(0.1, 2.0),
+            metrics=self.metrics,
+            on_restored=self._restored,
+        )
+        return Committer(
+            self._view,
+            self._scheduler,
+            self._panel,
+            sender,
+            compiler,
+            recovery,
+            limits=CommitLimits(probe_interval_s=settings.probe_interval.total_seconds()),
+            metrics=self.metrics,
+            wall=self._wall,
+            on_end=self.end,
+        )
+
+    # ----------------------------------------------------------------------------------------------- from outside
+
+    @property
+    def log(self) -> TransactionLog:
+        """The transaction log as of the last commit."""
+        return self._view.log
+
+    def stop(self) -> None:
+        """Take nothing in any more, finish, and end `run`."""
+        self._stop.set()
+
+    async def source_ended(self) -> None:
+        """Wait until the source has nothing more to give and everything it gave has ended."""
+        await self._intake_ended.wait()
+        await self.end.idle()
+
+    async def refresh_data(self) -> None:
+        """Load the base data again, as new arrivals; `SourceError` if the list can't be had."""
+        if self._updater is not None:
+            await self._updater.refresh()
+
+    async def refresh_policies(self) -> None:
+        """Ask the source for all policies again."""
+        self._policies.request(full=True)
+
+    async def carry_out(self, transaction: Transaction) -> TransactionRecord:
+        """Commit a caller's transaction and return its record."""
+        if transaction.transaction_type == "policy":
+            return await self._carry_out_policies(transaction)
+        caller = await self._submit(Update(transaction.id, transaction.entries, Kind.CALLER, context=Caller()))
+        if caller.record is None:
+            msg = f"transaction {transaction.id} has ended without a record"
+            raise RuntimeError(msg)
+        return caller.record
+
+    def give_up(self, transaction: Transaction, error: BaseException) -> None:
+        """Record a caller's transaction that was rolled back."""
+        self._record(
+            TransactionRecord(
+                number=self._scheduler.last_number + 1,
+                id=transaction.id,
+                transaction_type=transaction.transaction_type or "data",
+                success=False,
+                error=f"rolled back: {type(error).__name__}: {error}",
+                created_at=self._wall(),
+                ended_at=self._wall(),
+            )
+        )
+
+    # --------------------------------------------------------------------------------------------------- running
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep the engine in sync until `stop`."""
+        async with anyio.create_task_group() as background:
+            background.start_soon(self._panel.run)
+            background.start_soon(self.reporting.run)
+            committing = anyio.Event()
+            background.start_soon(self._run_committer, committing)
+            async with anyio.create_task_group() as intake:
+                self._updater = self._build_updater(intake)
+                if self._settings.data_updater_enabled:
+                    intake.start_soon(self._updater.run)
+                if self._settings.policy_updater_enabled and self._parts.source.has_policies:
+                    intake.start_soon(self._policies.run)
+                intake.start_soon(self._take_in)
+                task_status.started()
+                await self._stop.wait()
+                intake.cancel_scope.cancel()
+            await self._finish(committing)
+            background.cancel_scope.cancel()
+
+    def _build_updater(self, tasks: anyio.abc.TaskGroup) -> DataUpdater:
+        settings = self._settings
+        retry = settings.data_updater_conn_retry
+        longest_s = retry.max_wait.total_seconds() if retry.max_wait is not None else 60.0
+        fetches = FetchPool(
+            self._parts.fetchers,
+            self._parts.fetchers_by_scheme,
+            side_by_side=settings.fetching_worker_count,
+            retry=FetchRetry(
+                attempts=retry.attempts, backoff=self._backoff(retry.wait_time.total_seconds(), longest_s)
+            ),
+            metrics=self.metrics,
+        )
+        return DataUpdater(
+            self._parts.source,
+            self._scheduler,
+            self._committer,
+            fetches,
+            self.reporting,
+            self._book,
+            self.end,
+            tasks,
+            limits=DataLimits(
+                max_updates=settings.pipeline_max_updates,
+                max_bytes=settings.pipeline_max_bytes,
+                fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
+            ),
+            metrics=self.metrics,
+            wall=self._wall,
+        )
+
+    async def _run_committer(self, ended: anyio.Event) -> None:
+        try:
+            await self._committer.run()
+        finally:
+            ended.set()
+
+    async def _finish(self, committing: anyio.Event) -> None:
+        self._committer.stop()
+        with anyio.move_on_after(_LAST_COMMIT_S):
+            await committing.wait()
+        await self.reporting.drain(within_s=_LAST_REPORTS_S)
+        if self.end.under_way:
+            log.warning("updates.dropped", count=self.end.under_way, why="the agent stops")
+
+    async def _take_in(self) -> None:
+        updater = self._updater
+        async for event in self._parts.source.events():
+            match event:
+                case DataUpdateReceived():
+                    if self._settings.data_updater_enabled and updater is not None:
+                        await updater.receive(event)
+                case Connected(resumed):
+                    log.info("update_source.connected", resumed=resumed)
+                    self._committer.change_log(_connected)
+                    self._policies.request()
+                    if self._settings.data_updater_enabled and updater is not None:
+                        await updater.connected(resumed=resumed)
+                case Disconnected(reason):
+                    log.warning("update_source.disconnected", reason=reason)
+                    self._committer.change_log(_disconnected)
+                case PolicyChanged(_, directories):
+                    self._policies.request(directories)
+        log.info("update_source.ended")
+        self._intake_ended.set()
+
+    # --------------------------------------------------------------------------------------------- turns of events
+
+    def _retries_changed(self) -> None:
+        if self._updater is not None:
+            self._updater.retries_changed()
+
+    def _policies_applied(self) -> None:
+        if self._updater is not None:
+            self._updater.policies_changed()
+
+    def _restored(self, *args: object) -> None:
+        self.end.restored(*args)  # pyright: ignore[reportArgumentType]
+        self._policies.request()
+
+    def _diverged(self) -> None:
+        self.metrics.count("desired_state.diverged")
+        log.error("desired_state.diverged", why="an edit that the engine took does not apply to our copy")
+
+    async def _submit(self, update: Update) -> Caller:
+        caller: Caller = update.context
+        if self._updater is None:
+            msg = "the pipeline is not running"
+            raise RuntimeError(msg)
+        self._updater.submit(update)
+        await caller.ended.wait()
+        return caller
+
+    async def _write_policy_data(self, policy_hash: str, entries: list[Entry]) -> list[Entry]:
+        if entries:
+            await self._submit(Update(policy_hash, entries, Kind.POLICY_DATA, context=Caller()))
+        return entries
+
+    async def _carry_out_policies(self, transaction: Transaction) -> TransactionRecord:
+        started = self._wall()
+        error = ""
+        try:
+            await self._writer.write(transaction.id, transaction.policies)
+        except (StoreRejectedError, EngineAway) as err:
+            error = str(err)
+        record = TransactionRecord(
+            number=0,
+            id=transaction.id,
+            transaction_type="policy",
+            actions=("set_policies",),
+            success=not error,
+            error=error,
+            created_at=started,
+            ended_at=self._wall(),
+        )
+        self._record(record)
+        return record
+
+    async def _record_policies(self, record: TransactionRecord, policy_hash: str) -> None:
+        self._record(record)
+        self.reporting.submit(PendingReport(update_id=None, policy_hash=policy_hash))
+
+    def _record(self, record: TransactionRecord) -> None:
+        self._scheduler.arrive(Update(record.id, [], Kind.RECORD, context=record))
+        self._committer.notify()
+
+
+def _connected(now: TransactionLog) -> TransactionLog:
+    return now.with_source_connected(connected=True)
+
+
+def _disconnected(now: TransactionLog) -> TransactionLog:
+    return now.with_source_connected(connected=False)

@@ -1,0 +1,261 @@
+"""The policy half of the agent, a lane of its own: bundles from the source into the engine, the newest one wins.
+
+Data files of a bundle travel in the data lane, so that they keep their order among data updates; only then are the
+policies written, beside whatever the data lane does. The outcome is a record that the data lane writes with its next
+commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from cabochon import json_values
+from cabochon.backoff import Backoff
+from cabochon.desired_state import DesiredState
+from cabochon.document_path import DocumentPath
+from cabochon.engine_sender import EngineAway
+from cabochon.errors import PolicyStoreError, SourceError, StoreRejectedError, StoreUnavailableError
+from cabochon.json_values import JsonError
+from cabochon.metrics import Metrics
+from cabochon.policy_store import (
+    Change,
+    Changes,
+    DeletePolicy,
+    PolicyStore,
+    ReplacePolicies,
+    SetPolicy,
+    SupportsValidation,
+    Write,
+)
+from cabochon.scheduler import Entry, EntryState
+from cabochon.schemas import PolicyBundle
+from cabochon.transaction_log import TransactionRecord
+from cabochon.update_source import UpdateSource
+
+__all__ = ["PolicyUpdater", "PolicyWriter"]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class PolicyWriter:
+    """Writes policies into the engine, one commit at a time; remembers what the engine should hold."""
+
+    store: PolicyStore
+    desired: DesiredState
+    timeout_s: float
+    backoff: Backoff
+    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def write(self, transaction_id: str, changes: Sequence[Change], *, policy_hash: str | None = None) -> None:
+        """Commit policy changes.
+
+        Raises:
+            StoreRejectedError: the engine refuses them; what was in force stays.
+            EngineAway: no answer within the deadline.
+        """
+        if self.store.traits.policy_unit == "none" and changes:
+            msg = "this policy store takes no policies; set OPAL_POLICY_UPDATER_ENABLED=False"
+            raise StoreRejectedError(msg)
+        wanted = _after(self.desired.policies, changes)
+        async with self._one_at_a_time:
+            if wanted != self.desired.policies or list(wanted) != list(self.desired.policies):
+                await self._validate(wanted)
+                await self._send(transaction_id, changes)
+            self.desired.policies = wanted
+            if policy_hash is not None:
+                self.desired.policy_hash = policy_hash
+
+    async def restore(self) -> None:
+        """Write the whole set again; for an engine that has lost it.
+
+        Raises:
+            EngineAway: no answer within the deadline.
+        """
+        async with self._one_at_a_time:
+            if self.desired.policies:
+                try:
+                    await self._send("restore", [ReplacePolicies(dict(self.desired.policies))])
+                except StoreRejectedError as err:
+                    log.error("policies.restore_refused", error=str(err))
+
+    async def _validate(self, policies: dict[str, str]) -> None:
+        if isinstance(self.store, SupportsValidation):
+            problems = await self.store.validate(policies)
+            if problems:
+                msg = "; ".join(f"{p.id}:{p.row or '?'}: {p.message}" for p in problems)
+                raise StoreRejectedError(msg, path=problems[0].id)
+
+    async def _send(self, transaction_id: str, changes: Sequence[Change]) -> None:
+        deadline = anyio.current_time() + self.timeout_s
+        commit = Changes((Write(transaction_id, tuple(changes)),))
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
+                    result = await self.store.commit(commit)
+                if result.landed:
+                    return
+                if result.refusal is not None:
+                    raise result.refusal
+                error: Exception = StoreUnavailableError("the engine's answer was lost")
+            except StoreRejectedError:
+                raise
+            except (PolicyStoreError, TimeoutError) as err:
+                error = err
+            # Policies are written by value: once more after a lost answer does no harm.
+            wait = self.backoff.wait_s(tries)
+            if anyio.current_time() + wait >= deadline:
+                raise EngineAway(error)
+            await anyio.sleep(wait)
+
+
+class PolicyUpdater:
+    """Fetches and applies bundles, one at a time; several requests while one is applied become one."""
+
+    def __init__(
+        self,
+        source: UpdateSource,
+        writer: PolicyWriter,
+        *,
+        write_data: Callable[[str, list[Entry]], Awaitable[list[Entry]]],
+        record: Callable[[TransactionRecord, str], Awaitable[None]],
+        on_applied: Callable[[], None],
+        fetch_timeout_s: float,
+        metrics: Metrics,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._writer = writer
+        self._write_data = write_data
+        self._record = record
+        self._on_applied = on_applied
+        self._fetch_timeout_s = fetch_timeout_s
+        self._metrics = metrics
+        self._wall = wall
+        self._directories: set[str] = set()
+        self._full = False
+        self._wanted = anyio.Event()
+        self._data_paths: set[DocumentPath] = set()
+        self._backoff = Backoff(longest_s=30)
+
+    def request(self, directories: Sequence[str] = (), *, full: bool = False) -> None:
+        """Ask for the policies soon: what changed since the last bundle, or everything."""
+        self._full = self._full or full
+        self._directories.update(directories)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Apply bundles until cancelled."""
+        tries = 0
+        while True:
+            if not tries:
+                await self._wanted.wait()
+            self._wanted = wanted = anyio.Event()
+            full, self._full = self._full, False
+            if await self._update(full=full):
+                tries = 0
+                continue
+            tries += 1
+            self._full = self._full or full
+            with anyio.move_on_after(self._backoff.wait_s(tries)):
+                await wanted.wait()
+
+    async def _update(self, *, full: bool) -> bool:
+        """Fetch and apply one bundle; False if it is worth another try."""
+        base = None if full else self._writer.desired.policy_hash
+        try:
+            with anyio.fail_after(self._fetch_timeout_s):
+                bundle = await self._source.policy_bundle(base, sorted(self._directories))
+        except (SourceError, TimeoutError) as err:
+            self._metrics.count("policies.fetch_failed")
+            log.warning("policy_bundle.fetch_failed", error=str(err) or "no answer before the deadline")
+            return False
+        self._directories.clear()
+        if bundle is None:
+            return True
+        return await self._apply(bundle)
+
+    async def _apply(self, bundle: PolicyBundle) -> bool:
+        started = self._wall()
+        error = ""
+        again = False
+        try:
+            failed = [entry for entry in await self._write_data(bundle.hash, self._data_entries(bundle)) if entry.error]
+            error = "; ".join(f"{entry.path}: {entry.error}" for entry in failed)
+            await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash)
+        except StoreRejectedError as err:
+            error = str(err)
+        except EngineAway as err:
+            error, again = f"the policy store is not available: {err}", True
+        if error:
+            log.warning("policy_bundle.failed", policy_hash=bundle.hash, error=error)
+        else:
+            log.info("policy_bundle.applied", policy_hash=bundle.hash, policies=len(bundle.policy_modules))
+        record = TransactionRecord(
+            number=0,
+            id=bundle.hash,
+            transaction_type="policy",
+            actions=("set_policies",),
+            success=not error,
+            error=error,
+            created_at=started,
+            ended_at=self._wall(),
+        )
+        await self._record(record, bundle.hash)
+        if not error:
+            self._on_applied()
+        return not again
+
+    def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
+        """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks."""
+        entries: list[Entry] = []
+        written: set[DocumentPath] = set()
+        for module in bundle.data_modules:
+            path = DocumentPath.parse("" if module.path == "." else module.path)
+            entry = Entry(path, "PUT")
+            try:
+                entry.ready(json_values.check(module.data.encode()))
+                written.add(path)
+            except JsonError as err:
+                entry.state, entry.error = EntryState.REFUSED, StoreRejectedError(f"no JSON: {err}", path=str(path))
+            entries.append(entry)
+        if bundle.old_hash is None:
+            gone = self._data_paths - written
+            self._data_paths = written
+        else:
+            deleted = bundle.deleted_files.data_modules if bundle.deleted_files is not None else ()
+            gone = {DocumentPath.parse("" if path == "." else path) for path in deleted}
+            self._data_paths = (self._data_paths - gone) | written
+        return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
+
+
+def _policy_changes(bundle: PolicyBundle) -> list[Change]:
+    order = {path: place for place, path in enumerate(bundle.manifest)}
+    modules = sorted(bundle.policy_modules, key=lambda module: order.get(module.path, len(order)))
+    if bundle.old_hash is None:
+        return [ReplacePolicies({module.path: module.rego for module in modules})]
+    deleted = bundle.deleted_files.policy_modules if bundle.deleted_files is not None else ()
+    return [*(SetPolicy(module.path, module.rego) for module in modules), *(DeletePolicy(path) for path in deleted)]
+
+
+def _after(policies: dict[str, str], changes: Sequence[Change]) -> dict[str, str]:
+    wanted = dict(policies)
+    for change in changes:
+        match change:
+            case SetPolicy(id, source):
+                wanted[id] = source
+            case DeletePolicy(id):
+                wanted.pop(id, None)
+            case ReplacePolicies(replaced):
+                wanted = dict(replaced)
+            case _:
+                msg = f"{type(change).__name__} is no policy change"
+                raise TypeError(msg)
+    return wanted

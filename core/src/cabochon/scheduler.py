@@ -1,0 +1,303 @@
+"""When each update may take effect: a pure state machine, without clock, tasks or I/O.
+
+Every update gets a number at arrival. Updates whose paths overlap take effect in that order, all others as soon as
+their data is there. One exception keeps a hung source from delaying a revocation: a write that replaces all of what an
+older, still waiting write would change goes first, and the older one is dropped once the newer has landed.
+
+An update moves from waiting (for its fetches, for older overlapping updates) to the queue, from which the committer
+takes batches, and ends. Only waiting updates are indexed: an inline update that overlaps none of them costs one look-up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Any, Literal
+
+from cabochon.document_path import DocumentPath
+from cabochon.path_index import PathIndex
+from cabochon.policy_store import PatchOperation
+from cabochon.schemas import DataSourceEntry
+
+__all__ = ["Entry", "EntryState", "Kind", "Method", "Scheduler", "Update"]
+
+Method = Literal["PUT", "PATCH", "DELETE"]
+
+
+class Kind(Enum):
+    """Why an update is there, which decides how it is logged and reported."""
+
+    LIVE = auto()
+    BASE = auto()
+    PERIODIC = auto()
+    RETRY = auto()
+    """A failed entry tried again: older than whatever came after its first try, and dropped once that has landed."""
+    CALLER = auto()
+    """A transaction of a plugin or a service."""
+    POLICY_DATA = auto()
+    """The data files of a policy bundle: part of a policy transaction."""
+    RECORD = auto()
+    """Nothing to write, only a record for the log."""
+
+
+class EntryState(Enum):
+    """How far an entry has come."""
+
+    FETCHING = auto()
+    READY = auto()
+    SUPERSEDED = auto()
+    """A newer write that covers it has landed."""
+    SAVED = auto()
+    FETCH_FAILED = auto()
+    REFUSED = auto()
+    DEFERRED = auto()
+    """The engine is away: kept in the desired state, to be written when it is back."""
+
+
+class Entry:
+    """One write of an update. `value` is the raw JSON of a PUT, `operations` the patch of a PATCH, once they are there."""
+
+    __slots__ = (
+        "error",
+        "fetched",
+        "index",
+        "method",
+        "operations",
+        "path",
+        "raw",
+        "spec",
+        "state",
+        "update",
+        "waiters",
+    )
+
+    def __init__(self, path: DocumentPath, method: Method, spec: DataSourceEntry | None = None) -> None:
+        self.update: Update = _NOWHERE
+        self.index = 0
+        self.path = path
+        self.method: Method = method
+        self.spec = spec
+        self.raw: bytes | None = None
+        self.operations: tuple[PatchOperation, ...] = ()
+        self.state = EntryState.FETCHING
+        self.error: Exception | None = None
+        self.fetched = False
+        self.waiters: list[Update] | None = None
+        """Newer updates that wait until this entry is out of their way."""
+
+    def ready(self, raw: bytes | None, operations: tuple[PatchOperation, ...] = ()) -> Entry:
+        """Take note that the data is there."""
+        self.raw, self.operations = raw, operations
+        self.fetched = True
+        self.state = EntryState.READY
+        return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still change the engine."""
+        return self.state in {EntryState.FETCHING, EntryState.READY}
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it leaves nothing of what was at its path."""
+        return self.method != "PATCH"
+
+
+class Update:
+    """Entries that take effect together."""
+
+    __slots__ = (
+        "arrived_at",
+        "blockers",
+        "context",
+        "deadline",
+        "ended",
+        "entries",
+        "id",
+        "kind",
+        "number",
+        "origin",
+        "queued",
+        "size_bytes",
+        "source",
+        "waiting",
+    )
+
+    def __init__(self, id: str, entries: list[Entry], kind: Kind = Kind.LIVE, *, context: Any = None) -> None:  # noqa: A002
+        self.number = 0
+        self.origin = 0
+        """The number that decides what is newer: the first try's for a retry, else the update's own."""
+        self.id = id
+        self.kind = kind
+        self.entries = entries
+        self.context = context
+        """What its creator wants to find again at its end."""
+        self.source: int | None = None
+        self.size_bytes = 0
+        self.arrived_at = 0.0
+        self.ended = False
+        self.deadline = 0.0
+        self.waiting = 0
+        """Entries still being fetched, plus newer updates on their way to the engine that may make an entry moot."""
+        self.blockers: set[Entry] | None = None
+        self.queued = False
+        for index, entry in enumerate(entries):
+            entry.update = self
+            entry.index = index
+
+
+_NOWHERE = Update("", [])
+
+
+class Scheduler:
+    """Orders updates; see the module's docstring for the rules."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._waiting: PathIndex[Entry] = PathIndex()
+        self._holding: dict[Update, list[Entry]] = {}
+        self._queue: deque[Update] = deque()
+
+    @property
+    def queued(self) -> int:
+        """How many updates wait for the committer."""
+        return len(self._queue)
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest arrival."""
+        return self._number
+
+    # ---------------------------------------------------------------------------------------------- what happens
+
+    def arrive(self, update: Update) -> None:
+        """Give the update its number and find what it has to wait for."""
+        self._number += 1
+        update.number = self._number
+        if update.kind is not Kind.RETRY:
+            update.origin = self._number
+        for entry in update.entries:
+            if entry.state is EntryState.FETCHING:
+                update.waiting += 1
+            if self._waiting:
+                self._block(update, entry)
+        if not update.waiting and not update.blockers:
+            self._enqueue(update, indexed=False)
+        else:
+            for entry in update.entries:
+                if entry.alive:
+                    self._waiting.add(entry.path, entry)
+
+    def fetched(self, entry: Entry, raw: bytes | None, operations: tuple[PatchOperation, ...] = ()) -> None:
+        """Take note that the data of an entry has come; it is dropped if a newer write has landed meanwhile."""
+        if entry.state is EntryState.SUPERSEDED:
+            entry.raw, entry.fetched = raw, True
+        else:
+            entry.ready(raw, operations)
+        self._one_less(entry.update)
+
+    def failed(self, entry: Entry, error: Exception) -> None:
+        """Take note that the data of an entry can't be had now; nobody waits for it any longer."""
+        entry.error = error
+        if entry.state is not EntryState.SUPERSEDED:
+            entry.state = EntryState.FETCH_FAILED
+        self._release_waiters(entry)
+        self._one_less(entry.update)
+
+    def supersede(self, entry: Entry) -> None:
+        """Drop an entry that is not in the engine, because something newer that covers it has landed.
+
+        If it is still being fetched, its update goes on waiting for that, so that the report can say how it went.
+        """
+        if entry.alive or entry.state is EntryState.FETCH_FAILED:
+            entry.state = EntryState.SUPERSEDED
+            self._waiting.discard(entry.path, entry)
+            self._release_waiters(entry)
+
+    def take(self, *, max_updates: int, max_bytes: int) -> list[Update]:
+        """Remove a batch from the queue, in order, at least one update if there is any.
+
+        A retry starts a batch of its own, so that everything before it has ended when it is judged.
+        """
+        batch: list[Update] = []
+        size = 0
+        while self._queue and len(batch) < max_updates:
+            update = self._queue[0]
+            size += update.size_bytes
+            if batch and (size > max_bytes or update.kind is Kind.RETRY):
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    def ended(self, update: Update) -> None:
+        """Take note that an update has ended: what it held back is dropped where it landed on it, else let go."""
+        for entry in self._holding.pop(update, ()):
+            if _covered_by(entry, update.entries):
+                self.supersede(entry)
+            self._one_less(entry.update)
+
+    # --------------------------------------------------------------------------------------------------- how
+
+    def _block(self, update: Update, entry: Entry) -> None:
+        """Make `update` wait for older entries in its way, except those it may overtake."""
+        overtakes = entry.replaces and update.kind is not Kind.RETRY
+        for older in self._waiting.overlapping(entry.path):
+            if not older.alive or (overtakes and entry.path.covers(older.path)):
+                continue
+            if update.blockers is None:
+                update.blockers = set()
+            if older not in update.blockers:
+                update.blockers.add(older)
+                if older.waiters is None:
+                    older.waiters = []
+                older.waiters.append(update)
+
+    def _one_less(self, update: Update) -> None:
+        update.waiting -= 1
+        self._settle(update)
+
+    def _settle(self, update: Update) -> None:
+        if not update.waiting and not update.blockers and not update.queued:
+            self._enqueue(update, indexed=True)
+
+    def _enqueue(self, update: Update, *, indexed: bool) -> None:
+        update.queued = True
+        self._queue.append(update)
+        if indexed:
+            for entry in update.entries:
+                self._waiting.discard(entry.path, entry)
+        if self._waiting:
+            self._hold_older(update)
+        if indexed:
+            for entry in update.entries:
+                self._release_waiters(entry)
+
+    def _hold_older(self, update: Update) -> None:
+        """Keep back older waiting writes that this one replaces, until it is known whether it lands."""
+        if update.kind is Kind.RETRY:
+            return
+        for entry in update.entries:
+            if not (entry.replaces and entry.alive):
+                continue
+            for older in self._waiting.covered_by(entry.path):
+                if older.update.number < update.number:
+                    older.update.waiting += 1
+                    self._holding.setdefault(update, []).append(older)
+
+    def _release_waiters(self, entry: Entry) -> None:
+        waiters, entry.waiters = entry.waiters, None
+        for waiter in waiters or ():
+            if waiter.blockers is not None:
+                waiter.blockers.discard(entry)
+                self._settle(waiter)
+
+
+def _covered_by(entry: Entry, writes: Iterable[Entry]) -> bool:
+    """Tell whether one of these writes has landed and leaves nothing of the entry's path."""
+    return any(
+        write.replaces
+        and write.state in {EntryState.SAVED, EntryState.DEFERRED, EntryState.SUPERSEDED}
+        and write.path.covers(entry.path)
+        for write in writes
+    )

@@ -1,0 +1,288 @@
+"""The transaction log: ready, healthy and in_sync as a pure state machine over what has ended.
+
+A log never changes: `after` and the `with_...` methods return the next one. So the committer can show listeners the log
+as it will be after a commit, and drop it if the commit is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from cabochon.document_path import DocumentPath
+from cabochon.schemas import RemoteStatus, StoreTransaction, TransactionType
+
+__all__ = ["FailedPath", "InitialSource", "OutOfSync", "TransactionLog", "TransactionRecord"]
+
+
+class FailedPath(Struct, frozen=True):
+    """An entry whose write is not in force: where, and why."""
+
+    path: DocumentPath
+    reason: str
+
+
+class TransactionRecord(Struct, frozen=True, kw_only=True):
+    """A transaction that has ended.
+
+    Attributes:
+        number: its arrival number; 0 for policies, which have none.
+        id: the update's id, or the policy bundle's hash.
+        transaction_type: "data" or "policy".
+        actions: what it did, in the peer's words, such as `set_policy_data`.
+        success: everything was fetched and saved.
+        error: why not, "" on success.
+        created_at: Unix seconds of its arrival.
+        ended_at: Unix seconds of its end.
+        origin: the arrival number that decides what is newer: that of the first try where this is a retry.
+        landed: paths whose whole document is now what this transaction wrote, or something newer.
+        failed: paths that this transaction should have written and did not.
+        source: the key of the initial data source that it synced, None for all else.
+        remotes: the remote sources it asked.
+        version: the engine's version token after it, if there is one.
+    """
+
+    number: int
+    id: str
+    transaction_type: TransactionType = "data"
+    actions: tuple[str, ...] = ()
+    success: bool = True
+    error: str = ""
+    created_at: float = 0.0
+    ended_at: float = 0.0
+    origin: int = 0
+    landed: tuple[DocumentPath, ...] = ()
+    failed: tuple[FailedPath, ...] = ()
+    source: int | None = None
+    remotes: tuple[RemoteStatus, ...] = ()
+    version: str | None = None
+
+    def to_wire(self) -> StoreTransaction:
+        """Write it as the peer's `StoreTransaction`."""
+        return StoreTransaction(
+            id=self.id,
+            actions=self.actions,
+            transaction_type=self.transaction_type,
+            success=self.success,
+            error=self.error,
+            creation_time=_timestamp(self.created_at),
+            end_time=_timestamp(self.ended_at),
+            remotes_status=self.remotes or None,
+        )
+
+
+class InitialSource(Struct, frozen=True):
+    """A base data source that must be synced once before the agent is ready."""
+
+    path: DocumentPath
+    number: int
+
+
+class OutOfSync(Struct, frozen=True):
+    """Why a path does not hold its latest update; `number` is that update's."""
+
+    number: int
+    reason: str
+
+
+class TransactionLog(Struct, frozen=True, kw_only=True):
+    """What the stream of ended transactions amounts to.
+
+    Attributes:
+        data_enabled: whether the data half counts for `ready` and `healthy`.
+        policy_enabled: whether the policy half counts.
+        engine_current: the engine holds everything that this agent has to say: false while it is filled again.
+        source_connected: the update source is connected.
+        heartbeat_at: Unix seconds at which the agent was last seen alive.
+        pending_sources: initial data sources not synced yet, by key; None until the list is known.
+        out_of_sync: paths whose latest update is not in force.
+    """
+
+    data_enabled: bool = True
+    policy_enabled: bool = True
+    engine_current: bool = False
+    source_connected: bool = False
+    heartbeat_at: float = 0.0
+    pending_sources: Mapping[int, InitialSource] | None = None
+    out_of_sync: Mapping[DocumentPath, OutOfSync] = {}
+    highest_number: int = 0
+    highest_success: bool = True
+    policy_success: bool = False
+    last_policy: TransactionRecord | None = None
+    last_data: TransactionRecord | None = None
+    last_failed_policy: TransactionRecord | None = None
+    last_failed_data: TransactionRecord | None = None
+    policies_successful: int = 0
+    policies_failed: int = 0
+    data_successful: int = 0
+    data_failed: int = 0
+
+    @property
+    def synced(self) -> bool:
+        """Policy synced at least once and every initial data source too, as far as each half counts."""
+        return (not self.policy_enabled or self.policies_successful > 0) and (
+            not self.data_enabled or (self.pending_sources is not None and not self.pending_sources)
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Synced, and the engine holds what was synced."""
+        return self.engine_current and self.synced
+
+    @property
+    def healthy(self) -> bool:
+        """Ready, the latest policies are in force, and the newest data update that has ended was fetched and saved."""
+        return (
+            self.ready
+            and (not self.policy_enabled or self.policy_success)
+            and (not self.data_enabled or self.highest_success)
+        )
+
+    @property
+    def in_sync(self) -> bool:
+        """No path whose latest update failed is still waiting."""
+        return not self.out_of_sync
+
+    def after(self, records: Sequence[TransactionRecord]) -> TransactionLog:
+        """Return the log once these transactions, in this order, have ended."""
+        new: dict[str, Any] = {}
+        data = [record for record in records if record.transaction_type == "data"]
+        policies = [record for record in records if record.transaction_type == "policy"]
+        if policies:
+            self._count(policies, new, "policies", "policy")
+            new["policy_success"] = policies[-1].success
+        if data:
+            self._count(data, new, "data", "data")
+            newest = max(data, key=_number)
+            if newest.number >= self.highest_number:
+                new["highest_number"] = newest.number
+                new["highest_success"] = newest.success
+        new["out_of_sync"] = self._out_of_sync_after(records)
+        if self.pending_sources:
+            new["pending_sources"] = self._pending_after(records)
+        return msgspec.structs.replace(self, **new)
+
+    def with_sources(self, sources: Mapping[int, InitialSource]) -> TransactionLog:
+        """Return the log once the list of initial data sources is known; only the first list counts."""
+        return self if self.pending_sources is not None else msgspec.structs.replace(self, pending_sources=sources)
+
+    def with_engine(self, *, current: bool) -> TransactionLog:
+        """Return the log once the engine holds everything, or no longer does."""
+        return self if current is self.engine_current else msgspec.structs.replace(self, engine_current=current)
+
+    def with_source_connected(self, *, connected: bool) -> TransactionLog:
+        """Return the log once the update source is connected, or no longer is."""
+        if connected is self.source_connected:
+            return self
+        return msgspec.structs.replace(self, source_connected=connected)
+
+    def with_heartbeat(self, at: float) -> TransactionLog:
+        """Return the log of an agent that is alive at `at` (Unix seconds)."""
+        return msgspec.structs.replace(self, heartbeat_at=at)
+
+    def with_restored(
+        self, replaced: Mapping[DocumentPath, int], patched: Mapping[DocumentPath, int]
+    ) -> TransactionLog:
+        """Return the log once an engine that was away holds these paths again; the numbers are their updates'."""
+        landed: Mapping[tuple[str, ...], int] = dict(replaced)
+        newest = max([*replaced.values(), *patched.values()], default=0)
+        return msgspec.structs.replace(
+            self,
+            out_of_sync={
+                path: why
+                for path, why in self.out_of_sync.items()
+                if patched.get(path) != why.number and not _covered(path, why.number, landed)
+            },
+            pending_sources=None
+            if self.pending_sources is None
+            else {
+                key: source
+                for key, source in self.pending_sources.items()
+                if not _covered(source.path, source.number, landed)
+            },
+            highest_success=self.highest_success or newest >= self.highest_number,
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the whole document that `data.system.opal` shows, ready to be written as JSON."""
+        return {
+            "agent_alive": True,
+            "healthy": self.healthy,
+            "heartbeat": self.heartbeat_at,
+            "in_sync": self.in_sync,
+            "last_data_transaction": _document(self.last_data),
+            "last_failed_data_transaction": _document(self.last_failed_data),
+            "last_failed_policy_transaction": _document(self.last_failed_policy),
+            "last_policy_transaction": _document(self.last_policy),
+            "out_of_sync_paths": [
+                {"path": str(path), "reason": self.out_of_sync[path].reason} for path in sorted(self.out_of_sync)
+            ],
+            "ready": self.ready,
+            "source_connected": self.source_connected,
+            "transaction_data_statistics": {"failed": self.data_failed, "successful": self.data_successful},
+            "transaction_policy_statistics": {"failed": self.policies_failed, "successful": self.policies_successful},
+        }
+
+    def _count(self, records: list[TransactionRecord], new: dict[str, Any], counter: str, kind: str) -> None:
+        good = [record for record in records if record.success]
+        bad = [record for record in records if not record.success]
+        if good:
+            new[f"last_{kind}"] = good[-1]
+            new[f"{counter}_successful"] = getattr(self, f"{counter}_successful") + len(good)
+        if bad:
+            new[f"last_failed_{kind}"] = bad[-1]
+            new[f"{counter}_failed"] = getattr(self, f"{counter}_failed") + len(bad)
+
+    def _out_of_sync_after(self, records: Sequence[TransactionRecord]) -> Mapping[DocumentPath, OutOfSync]:
+        waiting = self.out_of_sync
+        failed = [(record.origin, entry) for record in records for entry in record.failed]
+        if failed:
+            waiting = dict(waiting)
+            for origin, entry in failed:
+                known = waiting.get(entry.path)
+                if known is None or known.number <= origin:
+                    waiting[entry.path] = OutOfSync(origin, entry.reason)
+        if not waiting:
+            return waiting
+        landed = _newest_landings(records)
+        return {path: why for path, why in waiting.items() if not _covered(path, why.number, landed)}
+
+    def _pending_after(self, records: Sequence[TransactionRecord]) -> Mapping[int, InitialSource]:
+        synced = {record.source for record in records if record.success and record.source is not None}
+        landed = _newest_landings(records)
+        pending = self.pending_sources or {}
+        return {
+            key: source
+            for key, source in pending.items()
+            if key not in synced and not _covered(source.path, source.number, landed)
+        }
+
+
+def _number(record: TransactionRecord) -> int:
+    return record.number
+
+
+def _newest_landings(records: Sequence[TransactionRecord]) -> dict[tuple[str, ...], int]:
+    landed: dict[tuple[str, ...], int] = {}
+    for record in records:
+        for path in record.landed:
+            if landed.get(path, -1) < record.origin:
+                landed[path] = record.origin
+    return landed
+
+
+def _covered(path: DocumentPath, number: int, landed: Mapping[tuple[str, ...], int]) -> bool:
+    """Tell whether a document as new as `number` landed at `path` or above it."""
+    return bool(landed) and any(landed.get(path[:depth], -1) >= number for depth in range(len(path) + 1))
+
+
+def _document(record: TransactionRecord | None) -> dict[str, Any]:
+    return {} if record is None else msgspec.to_builtins(record.to_wire())
+
+
+def _timestamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat()

@@ -1,0 +1,58 @@
+"""From an update that ends to its record in the transaction log."""
+
+from __future__ import annotations
+
+from cabochon.scheduler import Entry, EntryState, Kind, Update
+from cabochon.schemas import RemoteStatus
+from cabochon.transaction_log import FailedPath, TransactionRecord
+
+__all__ = ["record_of"]
+
+_ACTIONS = {"PUT": "set_policy_data", "PATCH": "patch_policy_data", "DELETE": "delete_policy_data"}
+_GOOD = frozenset({EntryState.READY, EntryState.SAVED})
+_FAILED = frozenset({EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.DEFERRED})
+
+
+def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
+    """Return the record of an update as it ends; entries that are ready count as saved, for that is being tried.
+
+    None for the data files of a policy bundle: they belong to the policy transaction.
+    """
+    if update.kind is Kind.RECORD:
+        return update.context
+    if update.kind is Kind.POLICY_DATA:
+        return None
+    entries = update.entries
+    if len(entries) == 1 and entries[0].state in _GOOD and (entries[0].spec is None or not entries[0].spec.url):
+        # By far the most frequent: one inline entry that lands.
+        entry = entries[0]
+        return TransactionRecord(
+            number=update.number,
+            id=update.id,
+            actions=(_ACTIONS[entry.method],),
+            created_at=update.arrived_at,
+            ended_at=ended_at,
+            origin=update.origin,
+            landed=(entry.path,) if entry.replaces else (),
+            source=update.source,
+        )
+    errors = [entry.error for entry in entries if entry.error is not None]
+    return TransactionRecord(
+        number=update.number,
+        id=update.id,
+        actions=tuple(dict.fromkeys(_ACTIONS[entry.method] for entry in entries if entry.state in _GOOD)),
+        success=not errors,
+        error="; ".join(str(error) for error in errors),
+        created_at=update.arrived_at,
+        ended_at=ended_at,
+        origin=update.origin,
+        landed=tuple(entry.path for entry in entries if entry.replaces and entry.state in _GOOD),
+        failed=tuple(FailedPath(entry.path, str(entry.error)) for entry in entries if entry.state in _FAILED),
+        source=update.source,
+        remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
+    )
+
+
+def _remote(entry: Entry) -> RemoteStatus:
+    url = entry.spec.url if entry.spec is not None else ""
+    return RemoteStatus(remote_url=url, succeed=entry.error is None, error=str(entry.error) if entry.error else "")

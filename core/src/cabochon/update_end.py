@@ -1,0 +1,248 @@
+"""What follows when an update has ended: its log line, its report, and what is tried again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import structlog
+
+from cabochon.callback_reporter import Callback
+from cabochon.document_path import DocumentPath
+from cabochon.engine_view import Dirty
+from cabochon.errors import FetchError, StoreRejectedError
+from cabochon.metrics import Metrics
+from cabochon.reporting import EntryResult, PendingReport, Reporting
+from cabochon.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
+from cabochon.transaction_log import TransactionRecord
+
+__all__ = ["Caller", "Reported", "UpdateEnd"]
+
+log = structlog.get_logger()
+
+_DEFERRED_AT_MOST = 10_000
+_SAVED = frozenset({EntryState.SAVED, EntryState.SUPERSEDED})
+
+
+class Reported:
+    """One report: for a live update, or for all entries of a base load together.
+
+    It is sent when the last of its updates has ended; entries that failed then get one follow-up, when the last of
+    them is settled.
+    """
+
+    __slots__ = ("later", "on_ended", "open", "receivers", "results", "unsettled", "update_id")
+
+    def __init__(
+        self,
+        update_id: str,
+        updates: int,
+        receivers: Sequence[Callback] = (),
+        on_ended: Callable[[], None] | None = None,
+    ) -> None:
+        self.update_id = update_id
+        self.receivers = receivers
+        self.open = updates
+        self.on_ended = on_ended
+        self.results: list[EntryResult] = []
+        self.unsettled = 0
+        self.later: list[EntryResult] = []
+
+
+class Caller:
+    """Someone who waits for the end of an update; `update` and `record` are there once `ended` is set."""
+
+    __slots__ = ("ended", "record")
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.record: TransactionRecord | None = None
+
+
+class UpdateEnd:
+    """Called by the committer, synchronously, for every update that ends; never waits."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        book: RetryBook,
+        reporting: Reporting,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        on_retries: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._book = book
+        self._reporting = reporting
+        self._metrics = metrics
+        self._clock = clock
+        self._on_retries = on_retries
+        self._deferred: deque[tuple[Entry, Reported]] = deque()
+        self.under_way = 0
+        self.bytes_under_way = 0
+        self._room = anyio.Event()
+        metrics.gauge("updates.under_way", lambda: self.under_way)
+        metrics.gauge("updates.waiting_for_retry", lambda: len(self._book))
+
+    # ---------------------------------------------------------------------------------------------- bounded intake
+
+    def started(self, update: Update) -> None:
+        """Take note of an update that is under way from now on."""
+        self.under_way += 1
+        self.bytes_under_way += update.size_bytes
+
+    async def room(self, *, max_updates: int, max_bytes: int) -> None:
+        """Wait until fewer updates are under way."""
+        while self.under_way >= max_updates or self.bytes_under_way >= max_bytes:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way; entries that wait for a retry are not."""
+        await self.room(max_updates=1, max_bytes=1)
+
+    # -------------------------------------------------------------------------------------------------- the end
+
+    def __call__(self, update: Update, record: TransactionRecord | None) -> None:
+        """Deal with the end of `update`."""
+        if update.kind is not Kind.RECORD:
+            self.under_way -= 1
+            self.bytes_under_way -= update.size_bytes
+            self._room.set()
+        if record is not None:
+            self._tell(update, record)
+        for entry in update.entries:
+            if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
+                self._moot(self._book.landed(entry.path, update.origin))
+        context = update.context
+        if isinstance(context, FailedEntry):
+            self._tried_again(update, context)
+        elif isinstance(context, Reported):
+            self._report(update, context)
+        elif isinstance(context, Caller):
+            context.record = record
+            context.ended.set()
+
+    def _tell(self, update: Update, record: TransactionRecord) -> None:
+        if record.success:
+            self._metrics.count("transactions.succeeded")
+            log.info("transaction.ended", update_id=record.id, number=record.number, success=True)
+        else:
+            self._metrics.count("transactions.failed")
+            log.warning(
+                "transaction.ended",
+                update_id=record.id,
+                number=record.number,
+                success=False,
+                type=record.transaction_type,
+                kind=update.kind.name.lower(),
+                error=record.error,
+            )
+
+    def _report(self, update: Update, reported: Reported) -> None:
+        now = self._clock()
+        retries = False
+        for entry in update.entries:
+            if self._reporting.enabled and entry.spec is not None:
+                reported.results.append(_result(entry))
+            if entry.state is EntryState.DEFERRED:
+                self._defer(entry, reported)
+            elif (cause := _cause(entry)) is not None:
+                reported.unsettled += 1
+                failed = FailedEntry(entry, cause, update.origin, reported)
+                self._moot(self._book.add(failed, now, retry_after_s=_retry_after(entry)))
+                retries = True
+        reported.open -= 1
+        if not reported.open:
+            if reported.on_ended is not None:
+                reported.on_ended()
+            self._reporting.submit(
+                PendingReport(update_id=reported.update_id, results=reported.results, receivers=reported.receivers)
+            )
+            reported.results = []
+        if retries:
+            self._on_retries()
+
+    def _tried_again(self, update: Update, failed: FailedEntry) -> None:
+        entry = update.entries[0]
+        if entry.state is EntryState.SAVED:
+            self._book.settled(failed)
+            self._settled(failed.owner, _result(entry))
+        elif entry.state is EntryState.DEFERRED:
+            self._book.settled(failed)
+            failed.owner.unsettled -= 1
+            self._defer(entry, failed.owner)
+        elif entry.state is not EntryState.SUPERSEDED:
+            failed.cause = _cause(entry) or failed.cause
+            self._book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
+            if failed.cause is not Cause.FETCH:
+                failed.due_at = None
+            self._on_retries()
+
+    # ------------------------------------------------------------------------------------------------ follow-ups
+
+    def _moot(self, moot: Sequence[FailedEntry]) -> None:
+        """Something newer covers these: the try under way is dropped, and their publishers hear of it."""
+        for failed in moot:
+            if failed.trying is not None:
+                self._scheduler.supersede(failed.trying)
+            entry = failed.entry
+            if entry.spec is not None:
+                self._settled(failed.owner, EntryResult(entry.spec, entry.fetched, saved=True, raw=entry.raw))
+
+    def _defer(self, entry: Entry, reported: Reported) -> None:
+        reported.unsettled += 1
+        if not self._reporting.enabled:
+            return
+        if len(self._deferred) >= _DEFERRED_AT_MOST:
+            dropped, owner = self._deferred.popleft()
+            owner.unsettled -= 1
+            self._metrics.count("reports.follow_ups_dropped")
+            log.warning("report.follow_up_dropped", update_id=dropped.update.id, why="too many wait for the engine")
+        self._deferred.append((entry, reported))
+
+    def restored(self, paths: Mapping[DocumentPath, Dirty], refused: Mapping[DocumentPath, StoreRejectedError]) -> None:
+        """The engine is back and holds these paths: publishers of deferred updates get their follow-up."""
+        deferred, self._deferred = self._deferred, deque()
+        for entry, owner in deferred:
+            if entry.spec is not None:
+                error = refused.get(entry.path)
+                self._settled(owner, EntryResult(entry.spec, fetched=True, saved=error is None, raw=entry.raw))
+        if paths:
+            log.info("engine.restored", paths=len(paths), refused=len(refused))
+
+    def _settled(self, owner: Reported, result: EntryResult) -> None:
+        owner.unsettled -= 1
+        if self._reporting.enabled:
+            owner.later.append(result)
+        if owner.unsettled <= 0 and owner.later:
+            self._reporting.submit(
+                PendingReport(
+                    update_id=owner.update_id,
+                    results=owner.later,
+                    receivers=owner.receivers,
+                    user_data={"follow_up": True},
+                )
+            )
+            owner.later = []
+
+
+def _result(entry: Entry) -> EntryResult:
+    spec: Any = entry.spec
+    return EntryResult(spec, entry.fetched, entry.state in _SAVED and entry.error is None, entry.raw)
+
+
+def _cause(entry: Entry) -> Cause | None:
+    if entry.state is EntryState.FETCH_FAILED:
+        return Cause.FETCH
+    if entry.state is EntryState.REFUSED:
+        return Cause.REFUSED if entry.replaces else Cause.PATCH
+    return None
+
+
+def _retry_after(entry: Entry) -> float | None:
+    return entry.error.retry_after_s if isinstance(entry.error, FetchError) else None
