@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from cabochon.errors import ConfigurationError
+from cabochon.urls import masked_url
 
 __all__ = [
     "MASK",
@@ -31,8 +32,8 @@ __all__ = [
     "Settings",
     "is_secret",
     "load_settings",
+    "masked_urls",
     "variables_of",
-    "without_password",
 ]
 
 PREFIX = "OPAL_"
@@ -133,9 +134,24 @@ def _variables(name: str, field: FieldInfo, prefix: str) -> tuple[str, ...]:
 
 def is_secret(field: FieldInfo) -> bool:
     """Tell whether the field's value must not be shown."""
-    if any(isinstance(mark, Masked) or mark is Masked for mark in field.metadata):
+    return _is_marked(field) or _holds_secret(field.annotation, frozenset())
+
+
+def _is_marked(field: FieldInfo) -> bool:
+    return any(isinstance(mark, Masked) or mark is Masked for mark in field.metadata)
+
+
+def _holds_secret(annotation: object, seen: frozenset[object]) -> bool:
+    """Look for secret types in a type, in what it is made of, and in the models inside it."""
+    if any(_holds_secret(member, seen) for member in get_args(annotation)):
         return True
-    return any(secret.__name__ in str(field.annotation) for secret in (SecretStr, SecretBytes))
+    kind = get_origin(annotation) or annotation
+    if not isinstance(kind, type) or kind in seen:
+        return False
+    if issubclass(kind, BaseModel):
+        inside = kind.model_fields.values()
+        return any(_is_marked(field) or _holds_secret(field.annotation, seen | {kind}) for field in inside)
+    return issubclass(kind, SecretStr | SecretBytes)
 
 
 def load_settings(model: type[T], environ: Mapping[str, str] | None = None) -> T:
@@ -214,7 +230,7 @@ def _explain(model: type[BaseSettings], details: ErrorDetails, environ: Mapping[
     if details["type"] == "missing" and not inside and field is not None:
         return f"{variable} {text}: {field.description or 'it has no default'}"
     raw = environ.get(variable) or str(details["input"])
-    shown = MASK if field is None or is_secret(field) else repr(without_password(_shortened(raw)))
+    shown = MASK if field is None or is_secret(field) else repr(_shortened(masked_urls(raw)))
     return f"{variable}={shown} {text}"
 
 
@@ -237,6 +253,6 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
-def without_password(text: str) -> str:
-    """Mask user and password inside URLs."""
-    return re.sub(r"(?<=://)[^/\s]+(?=@)", MASK, text)
+def masked_urls(text: str) -> str:
+    """Mask what may be a secret in the URLs inside a text."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"']+", lambda url: masked_url(url[0]), text)

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings_model import MASK, PREFIX, is_secret, load_settings, variables_of, without_password
+from cabochon.settings_model import MASK, PREFIX, is_secret, load_settings, masked_urls, variables_of
 
 __all__ = ["SettingRow", "UnknownVariable", "setting_rows", "unknown_variables", "warn_of_unknown_variables"]
 
@@ -86,7 +86,7 @@ def _rows(owner: str, model: type[BaseSettings], environ: Mapping[str, str]) -> 
         if used is None:
             value = default
         elif settings is None:
-            value = MASK if is_secret(field) else without_password(environ[used])
+            value = MASK if is_secret(field) else masked_urls(environ[used])
         else:
             value = _shown(getattr(settings, name), field, given=True)
         yield SettingRow(
@@ -105,9 +105,7 @@ def _shown(value: object, field: FieldInfo, *, given: bool = False) -> str:
     if given and is_secret(field):
         # A given text is the secret itself; in a given document only some members are.
         return MASK if isinstance(plain, str) else json.dumps(_hidden(plain))
-    return without_password(
-        plain if isinstance(plain, str) else "" if plain is None else json.dumps(plain, default=str)
-    )
+    return masked_urls(plain if isinstance(plain, str) else "" if plain is None else json.dumps(plain, default=str))
 
 
 def _plain(value: object) -> object:
@@ -140,7 +138,7 @@ def _hidden(value: object) -> object:
         case list():
             return [_hidden(item) for item in cast("list[object]", value)]
         case str():
-            return re.sub(r"(?<=\?).+", MASK, without_password(value))
+            return masked_urls(value)
         case _:
             return value
 
