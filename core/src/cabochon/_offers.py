@@ -81,20 +81,23 @@ def registered(offer: Offer, plugin: InstalledPlugin) -> Registered[Any]:
 
 
 def find_conflicts(
-    installed: Iterable[InstalledPlugin], offers: Iterable[tuple[Offer, InstalledPlugin]]
+    installed: Iterable[InstalledPlugin],
+    offers: Iterable[tuple[Offer, InstalledPlugin]],
+    reserved: Iterable[tuple[str, str]] = (),
 ) -> tuple[tuple[str, ...], list[Offer]]:
-    """Find what is claimed more than once: a line for each, and everything that takes part in it."""
+    """Find what is claimed more than once, or reserved: a line for each, and everything that takes part in it."""
     owners: defaultdict[tuple[str, str], list[tuple[InstalledPlugin, Offer | None]]] = defaultdict(list)
     for plugin in installed:
         owners["plugin name", plugin.name.casefold()].append((plugin, None))
     for offer, plugin in offers:
         for claim in claims(offer.kind, offer.registration):
             owners[claim].append((plugin, offer))
+    ours = set(reserved)
     lines: list[str] = []
     contested: list[Offer] = []
     for (what, name), claimants in sorted(owners.items(), key=lambda item: item[0]):
-        if len(claimants) > 1:
-            who = " and ".join(str(plugin) for plugin, _offer in claimants)
+        if len(claimants) + ((what, name) in ours) > 1:
+            who = " and ".join([str(plugin) for plugin, _offer in claimants] + ["the core"] * ((what, name) in ours))
             way_out = "" if what == "plugin name" else ", or name one plugin in OPAL_PLUGINS_DISABLED"
             lines.append(f"{what} {name!r} is claimed twice, by {who}: uninstall one{way_out}")
             contested += [offer for _plugin, offer in claimants if offer is not None]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from cabochon import __version__
+from cabochon.core_commands import CORE_COMMANDS
 from cabochon.errors import CabochonError, ConfigurationError, PluginConflictError, PluginLoadError
 
 if TYPE_CHECKING:
     from cabochon.plugins import Plugins
     from cabochon.service import CommandType
 
-__all__ = ["CORE_COMMANDS", "CommandLine", "CoreCommand", "main", "run"]
+__all__ = ["CommandLine", "main", "run"]
 
 INTERRUPTED: Final = 130
 """The exit code that shells give to a program ended by Ctrl-C."""
@@ -38,22 +38,6 @@ To find your way:
   cabochon plugins    what is installed, and what it offers
   cabochon config     every setting with its value, default and meaning
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreCommand:
-    """A command of the core: `target` is `module:attribute`, imported when the command is used."""
-
-    summary: str
-    target: str
-
-
-CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
-    "config": CoreCommand(summary="Show every setting: value, default, meaning.", target="cabochon.config_cli:config"),
-    "plugins": CoreCommand(
-        summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
-    ),
-}
 
 
 class CommandLine(click.Group):
@@ -110,7 +94,7 @@ class CommandLine(click.Group):
 
     def _offered(self) -> list[tuple[str, str]]:
         commands: Iterable[CommandType] = (one.registration for one in self._plugins.commands.values())
-        return [(command.name, command.summary) for command in commands if command.name not in CORE_COMMANDS]
+        return [(command.name, command.summary) for command in commands]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List all commands by their summaries, loading none."""

@@ -23,6 +23,7 @@ from cabochon._discovery import Candidate, InstalledPlugin, Offer, PluginLoader
 from cabochon._offers import ByName, Registered, find_conflicts, registered
 from cabochon._registrations import KINDS, Kind, R
 from cabochon.callback_reporter import CallbackReporterType
+from cabochon.core_commands import CORE_COMMANDS
 from cabochon.errors import ConfigurationError, PluginConflictError, PluginLoadError, PluginNotFoundError
 from cabochon.fetcher import FetcherType
 from cabochon.hookspecs import PROJECT
@@ -58,7 +59,9 @@ class Plugins:
             offers += [(offer, plugin) for offer in found]
         self.installed: tuple[InstalledPlugin, ...] = tuple(installed)
         """All plugins, sorted by name."""
-        self.conflicts, contested = find_conflicts(installed, offers)
+        self.conflicts, contested = find_conflicts(
+            installed, offers, reserved=[(kinds.COMMANDS.word, name) for name in CORE_COMMANDS]
+        )
         """What is claimed more than once, one line each; none of the claimants can be used."""
         self._offered: dict[str, ByName[Any]] = {
             kind.hook: ByName(
@@ -291,7 +294,7 @@ def _how_to_get(kind: Kind[Any], name: str) -> str:
     plain = f"{PROJECT}-{re.sub(r'[-_.]+', '-', name).lower()}"
     try:
         listed = {re.split(r"[^A-Za-z0-9-]", requirement, maxsplit=1)[0] for requirement in requires(PROJECT) or ()}
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # pragma: no cover # a frozen application has no metadata
         listed = set[str]()
     guess = next((one for one in (f"{plain}-{kind.word.split()[-1]}", plain) if one in listed), plain)
     return f". To get it: pip install {guess}"

@@ -1,0 +1,24 @@
+"""The commands that the core brings itself: add one here, and its module is imported when it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["CORE_COMMANDS", "CoreCommand"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreCommand:
+    """A command of the core: `target` is `module:attribute`, imported when the command is used."""
+
+    summary: str
+    target: str
+
+
+CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
+    "config": CoreCommand(summary="Show every setting: value, default, meaning.", target="cabochon.config_cli:config"),
+    "plugins": CoreCommand(
+        summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
+    ),
+}
