@@ -1,0 +1,82 @@
+"""What plugin authors may import from `cabochon`, and what importing it costs."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cabochon
+from cabochon import errors, policy_store, update_source
+
+SOURCE = ast.parse(Path(inspect.getfile(cabochon)).read_text())
+
+
+def names_for_type_checkers() -> set[str]:
+    return {alias.name for node in ast.walk(SOURCE) if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+@pytest.mark.parametrize("name", cabochon.__all__)
+def test_public_name_can_be_imported(name: str) -> None:
+    """
+    Every name of `__all__` is there.
+    """
+    assert getattr(cabochon, name) is not None
+
+
+def test_public_names_are_the_same_for_people_and_for_type_checkers() -> None:
+    """
+    `__all__`, `dir` and what type checkers read agree.
+    """
+    assert set(cabochon.__all__) <= names_for_type_checkers() | {"__version__"}
+    assert sorted(cabochon.__all__) == dir(cabochon)
+
+
+def test_contract_is_exported_whole() -> None:
+    """
+    Nothing that a store, a source or an error handler needs is left out.
+    """
+    exported = set(cabochon.__all__)
+
+    assert set(errors.__all__) <= exported
+    assert set(policy_store.__all__) <= exported
+    assert set(update_source.__all__) <= exported
+    assert {"hookimpl", "DocumentPath", "Settings", "load_settings", "Plugins"} <= exported
+    assert {name for name in exported if name.endswith("Type")} == {
+        "CallbackReporterType",
+        "CommandType",
+        "FetcherType",
+        "HttpRoutesType",
+        "PolicyStoreType",
+        "ServiceType",
+        "TransactionListenerType",
+        "UpdateSourceType",
+    }
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    """
+    As from any module.
+    """
+    with pytest.raises(AttributeError, match="module 'cabochon' has no attribute 'Nothing'"):
+        _ = cabochon.Nothing  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("cabochon", ["pydantic", "structlog", "click", "msgspec", "pluggy"]),
+        ("cabochon.cli", ["pydantic", "structlog", "rich", "msgspec", "pluggy"]),
+    ],
+)
+def test_import_is_cheap(module: str, heavy: list[str]) -> None:
+    """
+    `cabochon --version`, and a shell's completion, wait for nothing heavy.
+    """
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]\n" == done.stdout
