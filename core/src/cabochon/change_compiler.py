@@ -111,7 +111,7 @@ class ChangeCompiler:
     async def _patch(self, path: DocumentPath, operations: tuple[PatchOperation, ...]) -> tuple[Change, ...]:
         for operation in operations:
             whole = path.joined(operation.path)
-            self._allow(whole if whole else ROOT)
+            self._allow(whole or ROOT)
         if self._native is not None and all(operation.op in self._native for operation in operations):
             return (PatchData(path, operations),)
         if self._native is not None:

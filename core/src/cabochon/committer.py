@@ -15,13 +15,12 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from cabochon.change_compiler import ChangeCompiler, chunks, path_of
+from cabochon.change_compiler import chunks, path_of
 from cabochon.document_path import DocumentPath
+from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
-from cabochon.engine_sender import EngineAway, EngineSender
-from cabochon.engine_view import EngineView
+from cabochon.engine_sender import EngineAway
 from cabochon.errors import StateLostError, StoreRejectedError
-from cabochon.listener_panel import ListenerPanel
 from cabochon.metrics import Metrics
 from cabochon.policy_store import STATE, Applied, Change, Changes, CommitResult, Refused, Write
 from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
@@ -79,29 +78,26 @@ class Committer:
 
     def __init__(
         self,
-        view: EngineView,
-        scheduler: Scheduler,
-        panel: ListenerPanel,
-        sender: EngineSender,
-        compiler: ChangeCompiler,
+        engine: EngineAccess,
         recovery: EngineRecovery,
+        scheduler: Scheduler,
         *,
         limits: CommitLimits,
         metrics: Metrics,
         wall: Callable[[], float],
         on_end: Callable[[Update, TransactionRecord | None], None],
     ) -> None:
-        self._view = view
-        self._scheduler = scheduler
-        self._panel = panel
-        self._sender = sender
-        self._compiler = compiler
+        self._view = engine.view
+        self._panel = engine.panel
+        self._compiler = engine.compiler
+        self._sender = engine.sender
         self._recovery = recovery
+        self._scheduler = scheduler
         self._limits = limits
         self._metrics = metrics
         self._wall = wall
         self._on_end = on_end
-        self._traits = view.store.traits
+        self._traits = engine.view.store.traits
         self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
         self._stale = False
         self._stopping = False
@@ -412,7 +408,7 @@ class Committer:
         return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
 
     async def _clear_up(self, doubtful: Sequence[Part]) -> None:
-        """Write again what an engine without marker may or may not have taken: by value, so twice is as good as once."""
+        """Write again, by value, what an engine without marker may or may not have taken."""
         entries = [entry for part in doubtful for entry in part.entries if entry.state is EntryState.READY]
         for number, entry in enumerate(entries):
             try:

@@ -1,4 +1,4 @@
-"""The data half of the agent: takes updates in, has them fetched, hands them to the scheduler, tries again what failed."""
+"""The data half of the agent: takes updates in, has them fetched and scheduled, tries again what failed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from cabochon.duplicates_filter import DuplicatesFilter
 from cabochon.errors import DocumentPathError, FetchError, PatchFailedError, PathConflictError, SourceError
 from cabochon.fetching import FetchPool
 from cabochon.json_values import JsonError
-from cabochon.metrics import Metrics
-from cabochon.reporting import PendingReport, Reporting
-from cabochon.retry_book import FailedEntry, RetryBook
-from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
+from cabochon.reporting import PendingReport
+from cabochon.retry_book import FailedEntry
+from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
 from cabochon.transaction_log import InitialSource
 from cabochon.update_end import Reported, UpdateEnd
@@ -53,28 +52,24 @@ class DataUpdater:
     def __init__(
         self,
         source: UpdateSource,
-        scheduler: Scheduler,
+        end: UpdateEnd,
         committer: Committer,
         fetches: FetchPool,
-        reporting: Reporting,
-        book: RetryBook,
-        end: UpdateEnd,
         tasks: anyio.abc.TaskGroup,
         *,
         limits: DataLimits,
-        metrics: Metrics,
         wall: Callable[[], float],
     ) -> None:
         self._source = source
-        self._scheduler = scheduler
+        self._end = end
+        self._scheduler = end.scheduler
+        self._reporting = end.reporting
+        self._book = end.book
+        self._metrics = end.metrics
         self._committer = committer
         self._fetches = fetches
-        self._reporting = reporting
-        self._book = book
-        self._end = end
         self._tasks = tasks
         self._limits = limits
-        self._metrics = metrics
         self._wall = wall
         self._topics = frozenset(source.topics)
         self._copies = DuplicatesFilter() if len(self._topics) > 1 else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -130,7 +129,29 @@ class _Node:
         self.children: dict[str, _Node] = {}
 
 
-_Undo: TypeAlias = tuple[_Node, Document | None, dict[str, _Node]] | tuple[dict[str, _Node], str, _Node | None]
+class _Content(Struct, frozen=True):
+    """Puts a node's document and children back."""
+
+    node: _Node
+    document: Document | None
+    children: dict[str, _Node]
+
+    def restore(self) -> None:
+        self.node.document, self.node.children = self.document, self.children
+
+
+class _Child(Struct, frozen=True):
+    """Puts a child back, or takes it out again."""
+
+    children: dict[str, _Node]
+    key: str
+    node: _Node | None
+
+    def restore(self) -> None:
+        if self.node is None:
+            self.children.pop(self.key, None)
+        else:
+            self.children[self.key] = self.node
 
 
 @dataclass(slots=True)
@@ -145,7 +166,7 @@ class DesiredState:
     policies: dict[str, str] = field(default_factory=dict[str, str])
     policy_hash: str | None = None
     _root: _Node = field(default_factory=_Node)
-    _undo: list[_Undo] = field(default_factory=list[_Undo])
+    _undo: list[_Content | _Child] = field(default_factory=list[_Content | _Child])
     _claims: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _releases: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _grown: dict[DocumentPath, None] = field(default_factory=dict[DocumentPath, None])
@@ -181,15 +202,7 @@ class DesiredState:
     def rollback(self) -> None:
         """Take back every change since the last `settle`."""
         while self._undo:
-            entry = self._undo.pop()
-            if isinstance(entry[0], _Node):
-                node, node.document, node.children = entry  # pyright: ignore[reportAttributeAccessIssue]
-            else:
-                children, key, node = entry
-                if node is None:
-                    children.pop(key, None)  # pyright: ignore[reportArgumentType, reportUnknownMemberType, reportAttributeAccessIssue]
-                else:
-                    children[key] = node  # pyright: ignore[reportArgumentType, reportIndexIssue]
+            self._undo.pop().restore()
         self._claims.clear()
         self._releases.clear()
 
@@ -213,10 +226,10 @@ class DesiredState:
             below = node.children.get(segment)
             if below is None:
                 below = _Node()
-                self._undo.append((node.children, segment, None))
+                self._undo.append(_Child(node.children, segment, None))
                 node.children[segment] = below
             node = below
-        self._undo.append((node, node.document, node.children))
+        self._undo.append(_Content(node, node.document, node.children))
         if node.document is None:
             self._claims.append(path)
         node.document = Document(value)
@@ -230,12 +243,12 @@ class DesiredState:
             return
         self._releases.extend(self.owned(path))
         if not path:
-            self._undo.append((self._root, self._root.document, self._root.children))
+            self._undo.append(_Content(self._root, self._root.document, self._root.children))
             self._root.document, self._root.children = None, {}
             return
         parent = self._find(path[:-1])
         if parent is not None and path[-1] in parent.children:
-            self._undo.append((parent.children, path[-1], parent.children[path[-1]]))
+            self._undo.append(_Child(parent.children, path[-1], parent.children[path[-1]]))
             del parent.children[path[-1]]
 
     def _patch(self, path: DocumentPath, operations: tuple[PatchOperation, ...], *, strict: bool) -> None:
@@ -270,7 +283,7 @@ class DesiredState:
         if document is None:
             msg = "only a document can be edited"
             raise RuntimeError(msg)
-        self._undo.append((node, document, node.children))
+        self._undo.append(_Content(node, document, node.children))
         node.document = document.edited(edit)
         if node.document.wants_folding:
             self._grown[DocumentPath(path[:depth])] = None

@@ -13,12 +13,12 @@ import anyio
 import structlog
 
 from cabochon.backoff import Backoff
-from cabochon.change_compiler import ChangeCompiler, chunks
-from cabochon.document_path import DocumentPath
-from cabochon.engine_sender import EngineAway, EngineSender
-from cabochon.engine_view import Dirty, EngineView
+from cabochon.change_compiler import chunks, path_of
+from cabochon.document_path import ROOT, DocumentPath
+from cabochon.engine_access import EngineAccess
+from cabochon.engine_sender import EngineAway
+from cabochon.engine_view import Dirty
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.listener_panel import ListenerPanel
 from cabochon.metrics import Metrics
 from cabochon.policy_store import Change, Changes, CommitResult, SetData, SupportsMarker, Write
 from cabochon.transaction_log import TransactionLog
@@ -43,10 +43,7 @@ class EngineRecovery:
 
     def __init__(
         self,
-        view: EngineView,
-        panel: ListenerPanel,
-        sender: EngineSender,
-        compiler: ChangeCompiler,
+        engine: EngineAccess,
         policies: PolicyLane,
         *,
         timeout_s: float,
@@ -54,10 +51,10 @@ class EngineRecovery:
         metrics: Metrics,
         on_restored: Callable[[Mapping[DocumentPath, Dirty], Mapping[DocumentPath, StoreRejectedError]], None],
     ) -> None:
-        self._view = view
-        self._panel = panel
-        self._sender = sender
-        self._compiler = compiler
+        self._view = engine.view
+        self._panel = engine.panel
+        self._compiler = engine.compiler
+        self._sender = engine.sender
         self._policies = policies
         self._timeout_s = timeout_s
         self._backoff = backoff
@@ -188,7 +185,7 @@ class EngineRecovery:
         if refusal is None:
             return
         if len(piece) == 1:
-            path: DocumentPath = getattr(piece[0], "path", DocumentPath())
+            path = path_of(piece[0]) or ROOT
             log.error("engine.restore_refused", dst_path=str(path), error=str(refusal))
             refused[path] = refusal
             return

@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class EngineAway(Exception):  # noqa: N818 - a turn of events inside the core, no error of anyone's
-    """The engine has not taken a commit within the deadline; `cause_of` says why."""
+    """The engine has not taken a commit within the deadline; `cause` says why."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause) or type(cause).__name__)
@@ -78,7 +78,7 @@ class EngineSender:
             return err
         except StateLostError:
             raise
-        except Exception as err:  # a guarded edge: a store that raises anything else has lost the answer
+        except Exception as err:  # noqa: BLE001 - a guarded edge: a store that raises anything else has lost the answer
             log.warning("commit.answer_lost", error=f"{type(err).__name__}: {err}")
             return CommitResult.unknown(changes, err)
 

@@ -8,20 +8,21 @@ library would work on a copy of the whole document instead, which costs its size
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from cabochon import json_values
 from cabochon.document_path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
+from cabochon.json_values import JsonTree
 from cabochon.policy_store import PatchOperation
 
 __all__ = ["MISSING", "Holder", "Undo", "find", "patch", "put", "remove", "rollback", "translate"]
 
-MISSING: Any = object()
+MISSING: JsonTree = object()
 """What `find` returns for nothing: JSON null is a value."""
 
 Undo: TypeAlias = list[Callable[[], object]]
-Holder: TypeAlias = list[Any]
+Holder: TypeAlias = list[JsonTree]
 """A list of one: the document itself, so that it can be replaced as a whole."""
 
 
@@ -31,23 +32,23 @@ def rollback(undo: Undo, mark: int = 0) -> None:
         undo.pop()()
 
 
-def find(holder: Holder, path: Sequence[str]) -> Any:
+def find(holder: Holder, path: Sequence[str]) -> JsonTree:
     """Return the value at `path`, or `MISSING`."""
     value = holder[0]
     for segment in path:
-        if isinstance(value, dict):
-            value = value.get(segment, MISSING)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        elif isinstance(value, list):
-            index = _index(segment, len(value))  # pyright: ignore[reportUnknownArgumentType]
-            value = MISSING if index is None else value[index]  # pyright: ignore[reportUnknownVariableType]
+        if _is_object(value):
+            value = value.get(segment, MISSING)
+        elif _is_array(value):
+            index = _index(segment, len(value))
+            value = MISSING if index is None else value[index]
         else:
             return MISSING
         if value is MISSING:
             return MISSING
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
-def put(holder: Holder, path: DocumentPath, value: Any, undo: Undo) -> None:
+def put(holder: Holder, path: DocumentPath, value: JsonTree, undo: Undo) -> None:
     """Set the value at `path`, creating objects on the way; an array element must exist.
 
     Raises:
@@ -60,15 +61,15 @@ def put(holder: Holder, path: DocumentPath, value: Any, undo: Undo) -> None:
     for depth, segment in enumerate(path[:-1], start=1):
         below = find([node], (segment,))
         if below is MISSING:
-            if not isinstance(node, dict):
+            if not _is_object(node):
                 raise _conflict(path, depth - 1)
-            below = {}
-            _set_member(node, segment, below, undo)  # pyright: ignore[reportUnknownArgumentType]
+            below = dict[str, Any]()
+            _set_member(node, segment, below, undo)
         node = below
-    if isinstance(node, dict):
-        _set_member(node, path[-1], value, undo)  # pyright: ignore[reportUnknownArgumentType]
-    elif isinstance(node, list) and (index := _index(path[-1], len(node))) is not None:  # pyright: ignore[reportUnknownArgumentType]
-        _set_element(node, index, value, undo)  # pyright: ignore[reportUnknownArgumentType]
+    if _is_object(node):
+        _set_member(node, path[-1], value, undo)
+    elif _is_array(node) and (index := _index(path[-1], len(node))) is not None:
+        _set_element(node, index, value, undo)
     else:
         raise _conflict(path, len(path) - 1)
 
@@ -80,12 +81,12 @@ def remove(holder: Holder, path: DocumentPath, undo: Undo) -> bool:
         _replace_all(holder, MISSING, undo)
         return had
     node = find(holder, path[:-1])
-    if isinstance(node, dict) and path[-1] in node:
-        _drop_member(node, path[-1], undo)  # pyright: ignore[reportUnknownArgumentType]
+    if _is_object(node) and path[-1] in node:
+        _drop_member(node, path[-1], undo)
         return True
-    if isinstance(node, list) and (index := _index(path[-1], len(node))) is not None:  # pyright: ignore[reportUnknownArgumentType]
-        value = node.pop(index)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        undo.append(lambda: node.insert(index, value))  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
+    if _is_array(node) and (index := _index(path[-1], len(node))) is not None:
+        value = node.pop(index)
+        undo.append(lambda: node.insert(index, value))
         return True
     return False
 
@@ -158,42 +159,54 @@ def _operate(holder: Holder, operation: PatchOperation, undo: Undo) -> None:
                 msg = "the value there is another one"
                 raise PatchFailedError(msg, path=str(path))
         case "move" | "copy":
-            source = operation.source if operation.source is not None else DocumentPath()
-            value = find(holder, source)
-            if value is MISSING:
-                raise _missing(source)
-            if operation.op == "copy":
-                value = json_values.decode(json_values.encode(value))
-            elif source != path and source.covers(path):
-                msg = "a value can't be moved into itself"
-                raise PatchFailedError(msg, path=str(path))
-            else:
-                remove(holder, source, undo)
-            _add(holder, path, value, undo)
+            _transfer(holder, operation, undo)
 
 
-def _add(holder: Holder, path: DocumentPath, value: Any, undo: Undo) -> None:
+def _transfer(holder: Holder, operation: PatchOperation, undo: Undo) -> None:
+    source = operation.source if operation.source is not None else DocumentPath()
+    value = find(holder, source)
+    if value is MISSING:
+        raise _missing(source)
+    if operation.op == "copy":
+        value = json_values.decode(json_values.encode(value))
+    elif source != operation.path and source.covers(operation.path):
+        msg = "a value can't be moved into itself"
+        raise PatchFailedError(msg, path=str(operation.path))
+    else:
+        remove(holder, source, undo)
+    _add(holder, operation.path, value, undo)
+
+
+def _add(holder: Holder, path: DocumentPath, value: JsonTree, undo: Undo) -> None:
     if not path:
         if holder[0] is MISSING:
             raise _missing(path)
         _replace_all(holder, value, undo)
         return
     node = find(holder, path[:-1])
-    if isinstance(node, dict):
-        _set_member(node, path[-1], value, undo)  # pyright: ignore[reportUnknownArgumentType]
+    if _is_object(node):
+        _set_member(node, path[-1], value, undo)
         return
-    if isinstance(node, list):
-        length = len(node)  # pyright: ignore[reportUnknownArgumentType]
+    if _is_array(node):
+        length = len(node)
         index = length if path[-1] == "-" else _index(path[-1], length + 1)
         if index is not None:
-            node.insert(index, value)  # pyright: ignore[reportUnknownMemberType]
-            undo.append(lambda: node.pop(index))  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType, reportUnknownArgumentType]
+            node.insert(index, value)
+            undo.append(lambda: node.pop(index))
             return
     raise _missing(DocumentPath(path[:-1]) if node is MISSING else path)
 
 
-def _value(operation: PatchOperation) -> Any:
+def _value(operation: PatchOperation) -> JsonTree:
     return json_values.decode(operation.value if operation.value is not None else b"null")
+
+
+def _is_object(value: JsonTree) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: JsonTree) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _index(segment: str, length: int) -> int | None:
@@ -203,16 +216,16 @@ def _index(segment: str, length: int) -> int | None:
     return None
 
 
-def _equal(left: Any, right: Any) -> bool:
+def _equal(left: JsonTree, right: JsonTree) -> bool:
     """Compare as JSON does: `true` is not `1`, `1.0` is `1`."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_equal, left, right))  # pyright: ignore[reportUnknownArgumentType]
+    if _is_object(left) and _is_object(right):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    if _is_array(left) and _is_array(right):
+        return len(left) == len(right) and all(map(_equal, left, right))
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
-def _set_member(node: dict[str, Any], key: str, value: Any, undo: Undo) -> None:
+def _set_member(node: dict[str, Any], key: str, value: JsonTree, undo: Undo) -> None:
     if key in node:
         old = node[key]
         undo.append(lambda: node.__setitem__(key, old))
@@ -226,13 +239,13 @@ def _drop_member(node: dict[str, Any], key: str, undo: Undo) -> None:
     undo.append(lambda: node.__setitem__(key, old))
 
 
-def _set_element(node: list[Any], index: int, value: Any, undo: Undo) -> None:
+def _set_element(node: list[Any], index: int, value: JsonTree, undo: Undo) -> None:
     old = node[index]
     undo.append(lambda: node.__setitem__(index, old))
     node[index] = value
 
 
-def _replace_all(holder: Holder, value: Any, undo: Undo) -> None:
+def _replace_all(holder: Holder, value: JsonTree, undo: Undo) -> None:
     old = holder[0]
     undo.append(lambda: holder.__setitem__(0, old))
     holder[0] = value

@@ -10,17 +10,30 @@ import hashlib
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from anyio import to_process
 
-__all__ = ["LARGE_BYTES", "JsonError", "check", "decode", "elements", "encode", "members", "off_loop", "peer_hash"]
+__all__ = [
+    "LARGE_BYTES",
+    "JsonError",
+    "JsonTree",
+    "check",
+    "decode",
+    "elements",
+    "encode",
+    "members",
+    "off_loop",
+    "peer_hash",
+]
 
 LARGE_BYTES = 1_000_000
 """From this size on, work on a document goes to another process: a thread would still hold the interpreter's lock."""
 
 T = TypeVar("T")
+JsonTree: TypeAlias = Any
+"""A decoded JSON value: dict, list, str, int, Decimal, bool or None."""
 
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -75,7 +88,7 @@ def elements(raw: bytes) -> list[bytes]:
     return [bytes(value) for value in _guarded(_elements.decode, raw)]
 
 
-def decode(raw: bytes) -> Any:
+def decode(raw: bytes) -> JsonTree:
     """Decode without loss: numbers become `int` or `decimal.Decimal`.
 
     Raises:
@@ -90,7 +103,7 @@ def encode(value: object) -> bytes:
 
 
 def peer_hash(raw: bytes) -> str:
-    """Hash a document as the peer's reports do.
+    r"""Hash a document as the peer's reports do.
 
     SHA-256, in hex, of the text that Python's `json.dumps` writes with its defaults (keys in the order received,
     `\\u` escapes, `", "` and `": "`); a string is hashed without quotes.

@@ -57,7 +57,7 @@ class ListenerPanel:
                 wanted = list(listener.committing(records, now))
                 for change in wanted:
                     _check_owned(listener, change)
-            except Exception as err:  # a guarded edge: whatever a listener raises is the listener's
+            except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
                 self.quarantine(name, err)
                 continue
             out.extend((name, change) for change in wanted)
@@ -90,7 +90,7 @@ class ListenerPanel:
             try:
                 with anyio.fail_after(_ENDED_TIMEOUT_S):
                     await listener.ended(record, now)
-            except Exception as err:  # a guarded edge: whatever a listener raises is the listener's
+            except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
                 self._metrics.count("listeners.failed")
                 log.warning(
                     "transaction_listener.failed",

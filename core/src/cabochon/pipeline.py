@@ -18,6 +18,7 @@ from cabochon.change_compiler import ChangeCompiler
 from cabochon.committer import CommitLimits, Committer
 from cabochon.data_updater import DataLimits, DataUpdater
 from cabochon.desired_state import DesiredState
+from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway, EngineSender
 from cabochon.engine_view import EngineView
@@ -139,11 +140,9 @@ class Pipeline:
         sender = EngineSender(
             self._view, timeout_s=timeout_s, backoff=self._backoff(*_COMMIT_BACKOFF_S), metrics=self.metrics
         )
+        engine = EngineAccess(self._view, self._panel, compiler, sender)
         recovery = EngineRecovery(
-            self._view,
-            self._panel,
-            sender,
-            compiler,
+            engine,
             self._writer,
             timeout_s=timeout_s,
             backoff=self._backoff(0.1, 2.0),
@@ -151,12 +150,9 @@ class Pipeline:
             on_restored=self._restored,
         )
         return Committer(
-            self._view,
-            self._scheduler,
-            self._panel,
-            sender,
-            compiler,
+            engine,
             recovery,
+            self._scheduler,
             limits=CommitLimits(probe_interval_s=settings.probe_interval.total_seconds()),
             metrics=self.metrics,
             wall=self._wall,
@@ -249,19 +245,15 @@ class Pipeline:
         )
         return DataUpdater(
             self._parts.source,
-            self._scheduler,
+            self.end,
             self._committer,
             fetches,
-            self.reporting,
-            self._book,
-            self.end,
             tasks,
             limits=DataLimits(
                 max_updates=settings.pipeline_max_updates,
                 max_bytes=settings.pipeline_max_bytes,
                 fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
             ),
-            metrics=self.metrics,
             wall=self._wall,
         )
 

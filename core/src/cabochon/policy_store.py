@@ -123,7 +123,7 @@ class Write(Struct, frozen=True):
 
 
 class Marker(Struct, frozen=True):
-    """What an agent leaves in the engine with every commit: whose life it is (`epoch`) and how far it got (`number`)."""
+    """What an agent leaves in the engine with every commit: whose life it is (`epoch`), how far it got (`number`)."""
 
     epoch: str
     number: int

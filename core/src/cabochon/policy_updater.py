@@ -82,7 +82,7 @@ class PolicyWriter:
                 try:
                     await self._send("restore", [ReplacePolicies(dict(self.desired.policies))])
                 except StoreRejectedError as err:
-                    log.error("policies.restore_refused", error=str(err))
+                    log.warning("policies.restore_refused", error=str(err))
 
     async def _validate(self, policies: dict[str, str]) -> None:
         if isinstance(self.store, SupportsValidation):

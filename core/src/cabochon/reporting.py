@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -29,6 +29,8 @@ from cabochon.urls import masked_url
 __all__ = ["CallbackRegister", "EntryResult", "PendingReport", "ReportLimits", "Reporting"]
 
 log = structlog.get_logger()
+
+_Delivery: TypeAlias = tuple[Callback, str | None, bytes]
 
 _encoder = msgspec.json.Encoder()
 
@@ -82,7 +84,7 @@ class Reporting:
         self._limits = limits
         self._metrics = metrics
         self._made: deque[PendingReport] = deque()
-        self._queues: dict[str, deque[tuple[Callback, str | None, bytes]]] = {}
+        self._queues: dict[str, deque[_Delivery]] = {}
         self._waiting = 0
         self._wake = anyio.Event()
         self._draining = anyio.Event()
@@ -134,8 +136,7 @@ class Reporting:
                 self._make_room()
             self._waiting += 1
             if queue is None:
-                self._queues[target] = queue = deque()
-                queue.append((callback, pending.update_id, report))
+                self._queues[target] = queue = deque[_Delivery]([(callback, pending.update_id, report)])
                 tasks.start_soon(self._deliver_all, target, queue)
             else:
                 queue.append((callback, pending.update_id, report))
@@ -149,7 +150,7 @@ class Reporting:
         self._waiting -= 1
         self._dropped(update_id, "the outbox is full")
 
-    async def _deliver_all(self, target: str, queue: deque[tuple[Callback, str | None, bytes]]) -> None:
+    async def _deliver_all(self, target: str, queue: deque[_Delivery]) -> None:
         while queue:
             callback, update_id, report = queue[0]
             await self._deliver(callback, update_id, report)
@@ -201,7 +202,7 @@ class Reporting:
             return err
         except TimeoutError:
             return ReportError(f"no answer within {self._limits.timeout_s:g} s")
-        except Exception as err:  # a guarded edge: whatever a reporter raises is the reporter's
+        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a reporter raises is the reporter's
             name = type(reporter).__name__
             log.warning("callback_reporter.failed", reporter=name, error=f"{type(err).__name__}: {err}")
             return ReportError(f"{name} failed with {type(err).__name__}: {err}", again=False)

@@ -29,7 +29,7 @@ class Cause(Enum):
 class FailedEntry:
     """An entry that failed; `origin` is the number of its first try, `owner` whom its follow-up concerns."""
 
-    __slots__ = ("cause", "due_at", "entry", "origin", "owner", "path", "trying", "tries")
+    __slots__ = ("cause", "due_at", "entry", "origin", "owner", "path", "tries", "trying")
 
     def __init__(self, entry: Entry, cause: Cause, origin: int, owner: Any) -> None:  # noqa: ANN401 - opaque here
         self.entry = entry

@@ -5,7 +5,7 @@ their data is there. One exception keeps a hung source from delaying a revocatio
 older, still waiting write would change goes first, and the older one is dropped once the newer has landed.
 
 An update moves from waiting (for its fetches, for older overlapping updates) to the queue, from which the committer
-takes batches, and ends. Only waiting updates are indexed: an inline update that overlaps none of them costs one look-up.
+takes batches, and ends. Only waiting updates are indexed: an inline update that overlaps none of them costs a look-up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from cabochon.document_path import DocumentPath
 from cabochon.path_index import PathIndex
@@ -23,6 +23,8 @@ from cabochon.schemas import DataSourceEntry
 __all__ = ["Entry", "EntryState", "Kind", "Method", "Scheduler", "Update"]
 
 Method = Literal["PUT", "PATCH", "DELETE"]
+Context: TypeAlias = Any
+"""Whatever the creator of an update wants to find again at its end."""
 
 
 class Kind(Enum):
@@ -56,7 +58,7 @@ class EntryState(Enum):
 
 
 class Entry:
-    """One write of an update. `value` is the raw JSON of a PUT, `operations` the patch of a PATCH, once they are there."""
+    """One write of an update: `raw` is its JSON once that is there, `operations` the same as a patch for a PATCH."""
 
     __slots__ = (
         "error",
@@ -124,7 +126,7 @@ class Update:
         "waiting",
     )
 
-    def __init__(self, id: str, entries: list[Entry], kind: Kind = Kind.LIVE, *, context: Any = None) -> None:  # noqa: A002
+    def __init__(self, id: str, entries: list[Entry], kind: Kind = Kind.LIVE, *, context: Context = None) -> None:  # noqa: A002
         self.number = 0
         self.origin = 0
         """The number that decides what is newer: the first try's for a retry, else the update's own."""

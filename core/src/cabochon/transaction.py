@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -136,7 +136,7 @@ class TransactionalStore:
     @asynccontextmanager
     async def transaction_context(
         self, transaction_id: str | None = None, transaction_type: TransactionType | None = None
-    ) -> AsyncIterator[Transaction]:
+    ) -> AsyncGenerator[Transaction]:
         """Collect actions; leaving the block commits them, in order with all other updates, and waits for the outcome.
 
         An exception inside the block rolls back: nothing is written, and the error is recorded in the log.

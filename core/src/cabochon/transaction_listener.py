@@ -35,6 +35,7 @@ class TransactionListener(ABC):
             records: the transactions of this commit as they will have ended; empty when only the state changed.
             log: the log as it will be after the commit. Do not keep it: it changes with the next one.
         """
+        del records, log
         return ()
 
     async def ended(self, record: TransactionRecord, log: TransactionLog) -> None:

@@ -188,7 +188,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         self, replaced: Mapping[DocumentPath, int], patched: Mapping[DocumentPath, int]
     ) -> TransactionLog:
         """Return the log once an engine that was away holds these paths again; the numbers are their updates'."""
-        landed: Mapping[tuple[str, ...], int] = dict(replaced)
+        landed: dict[tuple[str, ...], int] = {**replaced}
         newest = max([*replaced.values(), *patched.values()], default=0)
         return msgspec.structs.replace(
             self,

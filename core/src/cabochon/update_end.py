@@ -75,10 +75,10 @@ class UpdateEnd:
         clock: Callable[[], float],
         on_retries: Callable[[], None],
     ) -> None:
-        self._scheduler = scheduler
-        self._book = book
-        self._reporting = reporting
-        self._metrics = metrics
+        self.scheduler = scheduler
+        self.book = book
+        self.reporting = reporting
+        self.metrics = metrics
         self._clock = clock
         self._on_retries = on_retries
         self._deferred: deque[tuple[Entry, Reported]] = deque()
@@ -86,7 +86,7 @@ class UpdateEnd:
         self.bytes_under_way = 0
         self._room = anyio.Event()
         metrics.gauge("updates.under_way", lambda: self.under_way)
-        metrics.gauge("updates.waiting_for_retry", lambda: len(self._book))
+        metrics.gauge("updates.waiting_for_retry", lambda: len(self.book))
 
     # ---------------------------------------------------------------------------------------------- bounded intake
 
@@ -117,7 +117,7 @@ class UpdateEnd:
             self._tell(update, record)
         for entry in update.entries:
             if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
-                self._moot(self._book.landed(entry.path, update.origin))
+                self._moot(self.book.landed(entry.path, update.origin))
         context = update.context
         if isinstance(context, FailedEntry):
             self._tried_again(update, context)
@@ -129,10 +129,10 @@ class UpdateEnd:
 
     def _tell(self, update: Update, record: TransactionRecord) -> None:
         if record.success:
-            self._metrics.count("transactions.succeeded")
+            self.metrics.count("transactions.succeeded")
             log.info("transaction.ended", update_id=record.id, number=record.number, success=True)
         else:
-            self._metrics.count("transactions.failed")
+            self.metrics.count("transactions.failed")
             log.warning(
                 "transaction.ended",
                 update_id=record.id,
@@ -147,20 +147,20 @@ class UpdateEnd:
         now = self._clock()
         retries = False
         for entry in update.entries:
-            if self._reporting.enabled and entry.spec is not None:
+            if self.reporting.enabled and entry.spec is not None:
                 reported.results.append(_result(entry))
             if entry.state is EntryState.DEFERRED:
                 self._defer(entry, reported)
             elif (cause := _cause(entry)) is not None:
                 reported.unsettled += 1
                 failed = FailedEntry(entry, cause, update.origin, reported)
-                self._moot(self._book.add(failed, now, retry_after_s=_retry_after(entry)))
+                self._moot(self.book.add(failed, now, retry_after_s=_retry_after(entry)))
                 retries = True
         reported.open -= 1
         if not reported.open:
             if reported.on_ended is not None:
                 reported.on_ended()
-            self._reporting.submit(
+            self.reporting.submit(
                 PendingReport(update_id=reported.update_id, results=reported.results, receivers=reported.receivers)
             )
             reported.results = []
@@ -170,15 +170,15 @@ class UpdateEnd:
     def _tried_again(self, update: Update, failed: FailedEntry) -> None:
         entry = update.entries[0]
         if entry.state is EntryState.SAVED:
-            self._book.settled(failed)
+            self.book.settled(failed)
             self._settled(failed.owner, _result(entry))
         elif entry.state is EntryState.DEFERRED:
-            self._book.settled(failed)
+            self.book.settled(failed)
             failed.owner.unsettled -= 1
             self._defer(entry, failed.owner)
         elif entry.state is not EntryState.SUPERSEDED:
             failed.cause = _cause(entry) or failed.cause
-            self._book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
+            self.book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
             if failed.cause is not Cause.FETCH:
                 failed.due_at = None
             self._on_retries()
@@ -189,19 +189,19 @@ class UpdateEnd:
         """Something newer covers these: the try under way is dropped, and their publishers hear of it."""
         for failed in moot:
             if failed.trying is not None:
-                self._scheduler.supersede(failed.trying)
+                self.scheduler.supersede(failed.trying)
             entry = failed.entry
             if entry.spec is not None:
                 self._settled(failed.owner, EntryResult(entry.spec, entry.fetched, saved=True, raw=entry.raw))
 
     def _defer(self, entry: Entry, reported: Reported) -> None:
         reported.unsettled += 1
-        if not self._reporting.enabled:
+        if not self.reporting.enabled:
             return
         if len(self._deferred) >= _DEFERRED_AT_MOST:
             dropped, owner = self._deferred.popleft()
             owner.unsettled -= 1
-            self._metrics.count("reports.follow_ups_dropped")
+            self.metrics.count("reports.follow_ups_dropped")
             log.warning("report.follow_up_dropped", update_id=dropped.update.id, why="too many wait for the engine")
         self._deferred.append((entry, reported))
 
@@ -217,10 +217,10 @@ class UpdateEnd:
 
     def _settled(self, owner: Reported, result: EntryResult) -> None:
         owner.unsettled -= 1
-        if self._reporting.enabled:
+        if self.reporting.enabled:
             owner.later.append(result)
         if owner.unsettled <= 0 and owner.later:
-            self._reporting.submit(
+            self.reporting.submit(
                 PendingReport(
                     update_id=owner.update_id,
                     results=owner.later,

@@ -33,7 +33,7 @@ class StoreTransaction(Struct, frozen=True, kw_only=True):
 
 
 class JSONPatchAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation of a JSON patch (RFC 6902): `path` and `from` are JSON pointers, `value` raw JSON, null included."""
+    """One operation of a JSON patch (RFC 6902): `path` and `from` are JSON pointers, `value` is raw JSON, or null."""
 
     op: Literal["add", "remove", "replace", "move", "copy", "test"]
     path: str
