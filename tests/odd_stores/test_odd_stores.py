@@ -1,0 +1,132 @@
+"""The contract fits engines that are nothing like OPA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import pytest
+
+from cabochon.document_path import DocumentPath
+from cabochon.policy_store import (
+    Applied,
+    Changes,
+    DeleteData,
+    PolicyStore,
+    Refused,
+    SetData,
+    Unknown,
+    Write,
+)
+from cabochon.testing.policy_store_contract import PolicyStoreContract
+
+from .fact_set_store import FactSetEngine, FactSetStore
+from .policy_only_store import PolicyOnlyEngine, PolicyOnlyStore
+
+EVERY_POWER = frozenset({"export", "json_patch", "marker", "ownership", "read_back", "restart_token", "validation"})
+DOCS, TEAMS = DocumentPath(("docs",)), DocumentPath(("teams",))
+READ, WRITE = ("ann", "reads", "plan"), ("ann", "writes", "plan")
+
+
+class TestFactSetStore(PolicyStoreContract):
+    """A store of facts keeps the contract."""
+
+    missing_powers = EVERY_POWER
+    example_data = (SetData(DOCS, b'[["ann","reads","plan"]]'), SetData(TEAMS, b'[["ann","reads","plan"]]'))
+
+    @pytest.fixture
+    def engine(self) -> FactSetEngine:
+        return FactSetEngine()
+
+    @pytest.fixture
+    def store(self, engine: FactSetEngine) -> FactSetStore:
+        return FactSetStore(engine)
+
+    @pytest.fixture
+    def open_again(self, engine: FactSetEngine) -> Callable[[], AbstractAsyncContextManager[PolicyStore]]:
+        return lambda: nullcontext(FactSetStore(engine))
+
+    @pytest.fixture
+    def unreachable_store(self) -> FactSetStore:
+        return FactSetStore(FactSetEngine(up=False))
+
+
+class TestPolicyOnlyStore(PolicyStoreContract):
+    """A store of policies and nothing else keeps the contract."""
+
+    missing_powers = EVERY_POWER - {"read_back"}
+
+    @pytest.fixture
+    def engine(self) -> PolicyOnlyEngine:
+        return PolicyOnlyEngine()
+
+    @pytest.fixture
+    def store(self, engine: PolicyOnlyEngine) -> PolicyOnlyStore:
+        return PolicyOnlyStore(engine)
+
+    @pytest.fixture
+    def open_again(self, engine: PolicyOnlyEngine) -> Callable[[], AbstractAsyncContextManager[PolicyStore]]:
+        return lambda: nullcontext(PolicyOnlyStore(engine))
+
+    @pytest.fixture
+    def unreachable_store(self) -> PolicyOnlyStore:
+        return PolicyOnlyStore(PolicyOnlyEngine(up=False))
+
+
+def one(*changes: SetData | DeleteData) -> Changes:
+    return Changes((Write("w", changes),))
+
+
+async def test_fact_of_two_owners_stays_until_both_let_go() -> None:
+    """A fact that two paths own goes when the last of them gives it up."""
+    engine = FactSetEngine()
+    store = FactSetStore(engine)
+    await store.commit(one(SetData(DOCS, b'[["ann","reads","plan"],["ann","writes","plan"]]')))
+    await store.commit(one(SetData(TEAMS, b'[["ann","reads","plan"]]')))
+    await store.commit(one(SetData(DOCS, b"[]")))
+    assert {READ} == engine.facts
+
+    await store.commit(one(DeleteData(TEAMS)))
+    assert set() == engine.facts
+
+
+async def test_put_replaces_the_facts_of_its_path() -> None:
+    """A PUT leaves no fact of its path that it does not name."""
+    engine = FactSetEngine()
+    store = FactSetStore(engine)
+    for value in (b'[["ann","reads","plan"]]', b'[["ann","writes","plan"]]'):
+        await store.commit(one(SetData(DOCS, value)))
+
+    assert {WRITE} == engine.facts
+
+
+@pytest.mark.parametrize(("lands", "expected"), [(True, {READ}), (False, set[object]())])
+async def test_lost_answer_may_have_landed_or_not(lands: bool, expected: set[object]) -> None:  # noqa: FBT001
+    """A write whose answer is lost is `Unknown`, the others of its commit are not; trying it again settles it."""
+    engine = FactSetEngine(lose_answers=[lands])
+    store = FactSetStore(engine)
+    write = Write("lost", (SetData(DOCS, b'[["ann","reads","plan"]]'),))
+    result = await store.commit(Changes((write, Write("other", (DeleteData(TEAMS),)))))
+    assert [Unknown, Applied] == [type(outcome) for outcome in result.outcomes]
+    assert expected == engine.facts
+
+    assert (await store.commit(Changes((write,)))).landed
+    assert {READ} == engine.facts
+
+
+async def test_refused_write_of_facts_harms_no_other() -> None:
+    """Where each write is atomic by itself, one that is refused leaves the others of its commit in force."""
+    engine = FactSetEngine()
+    good, bad = SetData(DOCS, b'[["ann","reads","plan"]]'), SetData(TEAMS, b'{"no": "facts"}')
+    result = await FactSetStore(engine).commit(Changes((Write("bad", (good, bad)), Write("good", (good,)))))
+
+    assert [Refused, Applied] == [type(outcome) for outcome in result.outcomes]
+    assert {READ} == engine.facts
+
+
+async def test_write_beyond_the_limit_is_refused() -> None:
+    """The engine takes three changes at a time, as declared."""
+    engine = FactSetEngine()
+    result = await FactSetStore(engine).commit(one(*[DeleteData(DOCS)] * 4))
+
+    assert isinstance(result.outcomes[0], Refused)
