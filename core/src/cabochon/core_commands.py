@@ -17,8 +17,14 @@ class CoreCommand:
 
 
 CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
+    "agent": CoreCommand(
+        summary="Run the agent that keeps a policy engine in sync.", target="cabochon.agent_cli:agent"
+    ),
     "config": CoreCommand(summary="Show every setting: value, default, meaning.", target="cabochon.config_cli:config"),
     "plugins": CoreCommand(
         summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
+    ),
+    "sync": CoreCommand(
+        summary="Load base data into a policy store once, and show how it went.", target="cabochon.sync_cli:sync"
     ),
 }

@@ -170,6 +170,10 @@ class Pipeline:
         """Take nothing in any more, finish, and end `run`."""
         self._stop.set()
 
+    async def stopping(self) -> None:
+        """Wait until `stop` is called."""
+        await self._stop.wait()
+
     async def source_ended(self) -> None:
         """Wait until the source has nothing more to give and everything it gave has ended."""
         await self._intake_ended.wait()

@@ -1,0 +1,189 @@
+"""The agent: the plugins that the settings name, opened, wired to the pipeline, and run until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+import anyio
+import anyio.abc
+import structlog
+
+from cabochon import __version__
+from cabochon.errors import CabochonError, PluginLoadError
+from cabochon.metrics import Metrics
+from cabochon.pipeline import Pipeline, PipelineParts
+from cabochon.plugins import Plugins, Registered
+from cabochon.service import AgentContext, ServiceType
+from cabochon.settings import CoreSettings
+
+__all__ = ["Agent", "open_agent"]
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_SERVICE_TIMEOUT_S = 10.0
+
+
+class Agent:
+    """An agent whose plugins are open; `run` keeps the engine in sync, `stop` ends it."""
+
+    def __init__(
+        self, pipeline: Pipeline, services: Iterable[Registered[ServiceType]], environ: Mapping[str, str] | None
+    ) -> None:
+        self.pipeline = pipeline
+        self.context = AgentContext(
+            policy_store=pipeline.policy_store,
+            log=lambda: pipeline.log,
+            callbacks=pipeline.register,
+            metrics=pipeline.metrics,
+            refresh_data=pipeline.refresh_data,
+            refresh_policies=pipeline.refresh_policies,
+        )
+        self._services = [(service, service.load_settings(environ)) for service in services]
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run until `stop`. Services of phase `before_store` start first and stop last."""
+        async with self._phase("before_store"), anyio.create_task_group() as tasks:
+            await tasks.start(self.pipeline.run)
+            async with self._phase("after_store"):
+                task_status.started()
+                await self.pipeline.stopping()
+            # What is left of the task group is the pipeline, which is finishing.
+
+    async def run_until_source_ends(self) -> None:
+        """Run until the source has nothing more to give and all of it has ended, or until `stop`."""
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self.run)
+            async with anyio.create_task_group() as waiting:
+                waiting.start_soon(_then_cancel, self.pipeline.source_ended, waiting.cancel_scope)
+                waiting.start_soon(_then_cancel, self.pipeline.stopping, waiting.cancel_scope)
+            self.stop()
+
+    def stop(self) -> None:
+        """Take nothing in any more, finish, and end `run`."""
+        self.pipeline.stop()
+
+    @asynccontextmanager
+    async def _phase(self, phase: str) -> AsyncGenerator[None]:
+        """Run the services of a phase, each in a task of its own, so that none can hold up the rest."""
+        stop = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            ended: list[tuple[str, anyio.Event]] = []
+            for service, settings in self._services:
+                if service.registration.phase == phase:
+                    started, over = anyio.Event(), anyio.Event()
+                    tasks.start_soon(self._serve, service, settings, started, over, stop)
+                    await _within(started, service.name, "start", self.context.metrics)
+                    ended.append((service.name, over))
+            try:
+                yield
+            finally:
+                stop.set()
+                with anyio.CancelScope(shield=True):
+                    for name, over in reversed(ended):
+                        await _within(over, name, "stop", self.context.metrics)
+                tasks.cancel_scope.cancel()
+
+    async def _serve(
+        self,
+        service: Registered[ServiceType],
+        settings: Any,  # noqa: ANN401 - each service has a model of its own
+        started: anyio.Event,
+        over: anyio.Event,
+        stop: anyio.Event,
+    ) -> None:
+        try:
+            async with service.registration.open(settings, self.context):
+                started.set()
+                log.info("service.started", service=service.name)
+                await stop.wait()
+        except Exception as err:  # a guarded edge: whatever a service raises is the service's
+            self.context.metrics.count("services.failed")
+            log.error(  # noqa: TRY400 - the traceback is the service author's business, at debug level
+                "service.failed", service=service.name, error=f"{type(err).__name__}: {err}"
+            )
+            log.debug("service.failed", service=service.name, exc_info=err)
+        finally:
+            started.set()
+            over.set()
+
+
+@asynccontextmanager
+async def open_agent(
+    plugins: Plugins,
+    settings: CoreSettings,
+    *,
+    environ: Mapping[str, str] | None = None,
+    metrics: Metrics | None = None,
+) -> AsyncGenerator[Agent]:
+    """Open the plugins that the settings name, and everything that goes with them.
+
+    Args:
+        plugins: what is installed.
+        settings: the core's.
+        environ: where plugins' settings are read from; None for the process's environment.
+        metrics: where to count; None for a new one.
+
+    Raises:
+        PluginNotFoundError: a setting names what is not installed.
+        ConfigurationError: a setting is wrong; the message names it.
+        PluginLoadError: a plugin can't be opened.
+    """
+    store_type = plugins.choose_policy_store(settings.policy_store_type)
+    source_type = plugins.choose_update_source(settings.update_source)
+    async with AsyncExitStack() as stack:
+
+        async def opened(offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
+            try:
+                return await stack.enter_async_context(offer.registration.open(offer.load_settings(environ)))
+            except CabochonError:
+                raise
+            except Exception as err:
+                msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
+                raise PluginLoadError(msg, plugin=offer.plugin) from err
+
+        store = await opened(store_type)
+        source = await opened(source_type)
+        fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
+        reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
+        listeners = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
+        parts = PipelineParts(
+            store=store,
+            source=source,
+            fetchers={
+                name.lower(): fetcher
+                for one, fetcher in fetchers.items()
+                for name in (one.name, *one.registration.aliases)
+            },
+            fetchers_by_scheme=_by_scheme(fetchers),
+            listeners=listeners,
+            reporters_by_scheme=_by_scheme(reporters),
+        )
+        log.info(
+            "agent.opened",
+            version=__version__,
+            policy_store=store_type.name,
+            update_source=source_type.name,
+            plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
+        )
+        yield Agent(Pipeline(parts, settings, metrics=metrics), plugins.services.values(), environ)
+
+
+def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:
+    return {scheme.lower(): one for offer, one in opened.items() for scheme in offer.registration.schemes}
+
+
+async def _within(event: anyio.Event, name: str, what: str, metrics: Metrics) -> None:
+    with anyio.move_on_after(_SERVICE_TIMEOUT_S):
+        await event.wait()
+        return
+    metrics.count("services.hung")
+    log.error("service.hung", service=name, during=what, timeout_s=_SERVICE_TIMEOUT_S)
+
+
+async def _then_cancel(wait: Any, scope: anyio.CancelScope) -> None:  # noqa: ANN401 - a coroutine function
+    await wait()
+    scope.cancel()
