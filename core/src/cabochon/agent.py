@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.abc
@@ -15,8 +15,11 @@ from cabochon.errors import CabochonError, PluginLoadError
 from cabochon.metrics import Metrics
 from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
+from cabochon.scheduler import Update
 from cabochon.service import AgentContext, ServiceType
 from cabochon.settings import CoreSettings
+from cabochon.transaction_log import TransactionRecord
+from cabochon.update_source import UpdateSource
 
 __all__ = ["Agent", "open_agent"]
 
@@ -117,7 +120,8 @@ async def open_agent(
     settings: CoreSettings,
     *,
     environ: Mapping[str, str] | None = None,
-    metrics: Metrics | None = None,
+    source: UpdateSource | None = None,
+    observe: Callable[[Update, TransactionRecord], None] | None = None,
 ) -> AsyncGenerator[Agent]:
     """Open the plugins that the settings name, and everything that goes with them.
 
@@ -125,7 +129,8 @@ async def open_agent(
         plugins: what is installed.
         settings: the core's.
         environ: where plugins' settings are read from; None for the process's environment.
-        metrics: where to count; None for a new one.
+        source: an open update source to use instead of the one that the settings name.
+        observe: called with every update that ends, see `Pipeline`.
 
     Raises:
         PluginNotFoundError: a setting names what is not installed.
@@ -133,7 +138,7 @@ async def open_agent(
         PluginLoadError: a plugin can't be opened.
     """
     store_type = plugins.choose_policy_store(settings.policy_store_type)
-    source_type = plugins.choose_update_source(settings.update_source)
+    source_type = plugins.choose_update_source(settings.update_source) if source is None else None
     async with AsyncExitStack() as stack:
 
         async def opened(offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
@@ -146,13 +151,14 @@ async def open_agent(
                 raise PluginLoadError(msg, plugin=offer.plugin) from err
 
         store = await opened(store_type)
-        source = await opened(source_type)
+        if source_type is not None:
+            source = await opened(source_type)
         fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
         reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
         listeners = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
         parts = PipelineParts(
             store=store,
-            source=source,
+            source=cast("UpdateSource", source),
             fetchers={
                 name.lower(): fetcher
                 for one, fetcher in fetchers.items()
@@ -166,10 +172,10 @@ async def open_agent(
             "agent.opened",
             version=__version__,
             policy_store=store_type.name,
-            update_source=source_type.name,
+            update_source=type(source).__name__ if source_type is None else source_type.name,
             plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
         )
-        yield Agent(Pipeline(parts, settings, metrics=metrics), plugins.services.values(), environ)
+        yield Agent(Pipeline(parts, settings, observe=observe), plugins.services.values(), environ)
 
 
 def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:

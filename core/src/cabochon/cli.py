@@ -43,15 +43,15 @@ To find your way:
 class CommandLine(click.Group):
     """A group whose commands are listed by their summaries and loaded when used.
 
-    `prepare` is called before anything is loaded.
+    `prepare` is called before anything is loaded, and told whether the command is a quiet one.
     """
 
-    prepare: Callable[[], None] | None = None
+    prepare: Callable[[bool], None] | None = None
 
     @cached_property
     def _plugins(self) -> Plugins:
         if self.prepare:
-            self.prepare()
+            self.prepare(False)  # noqa: FBT003 - a plugin's command logs as the settings say
         from cabochon.plugins_cli import installed_plugins  # noqa: PLC0415 - loads every plugin
 
         return installed_plugins()
@@ -70,7 +70,7 @@ class CommandLine(click.Group):
         core = CORE_COMMANDS.get(cmd_name)
         if core is not None:
             if self.prepare:
-                self.prepare()
+                self.prepare(core.quiet)
             module, _, attribute = core.target.partition(":")
             return cast("click.Command", getattr(import_module(module), attribute))
         if cmd_name in self._plugins.commands:
@@ -106,7 +106,7 @@ class CommandLine(click.Group):
                 formatter.write_dl(offered)
 
 
-def _command_line(prepare: Callable[[], None] | None) -> CommandLine:
+def _command_line(prepare: Callable[[bool], None] | None) -> CommandLine:
     # Made anew for each run: it remembers the plugins that it loaded.
     command_line = CommandLine(
         "cabochon", help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -115,12 +115,12 @@ def _command_line(prepare: Callable[[], None] | None) -> CommandLine:
     return click.version_option(__version__, message="cabochon %(version)s")(command_line)
 
 
-def run(arguments: Sequence[str], prepare: Callable[[], None] | None = None) -> int:
+def run(arguments: Sequence[str], prepare: Callable[[bool], None] | None = None) -> int:
     """Run one command and return its exit code: 1 for an error, 2 for wrong usage, 130 for Ctrl-C.
 
     Args:
         arguments: the command and its options.
-        prepare: called before any plugin or command is loaded.
+        prepare: called before any plugin or command is loaded, with whether the command is a quiet one.
     """
     try:
         code: object = _command_line(prepare).main(list(arguments), prog_name="cabochon", standalone_mode=False)
@@ -141,7 +141,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:], prepare=_configure_logging))
 
 
-def _configure_logging() -> None:
+def _configure_logging(quiet: bool) -> None:  # noqa: FBT001 - its one argument
     from cabochon.logging_setup import configure_logging  # noqa: PLC0415 - `--version` does without
     from cabochon.settings import LogSettings, load_settings  # noqa: PLC0415
 
@@ -149,4 +149,6 @@ def _configure_logging() -> None:
         settings = load_settings(LogSettings)
     except ConfigurationError:
         settings = LogSettings()  # a command that needs its settings will say what is wrong with them
+    if quiet and "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "ERROR"})
     configure_logging(settings)

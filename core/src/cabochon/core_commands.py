@@ -10,10 +10,17 @@ __all__ = ["CORE_COMMANDS", "CoreCommand"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreCommand:
-    """A command of the core: `target` is `module:attribute`, imported when the command is used."""
+    """A command of the core.
+
+    Attributes:
+        summary: one line for `cabochon --help`.
+        target: `module:attribute`, imported when the command is used.
+        quiet: log errors only, unless `OPAL_LOG_LEVEL` says otherwise: the command shows itself how things went.
+    """
 
     summary: str
     target: str
+    quiet: bool = False
 
 
 CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
@@ -25,6 +32,6 @@ CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
         summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
     ),
     "sync": CoreCommand(
-        summary="Load base data into a policy store once, and show how it went.", target="cabochon.sync_cli:sync"
+        summary="Load base data into a policy store once, and show how it went.", target="cabochon.sync_cli:sync", quiet=True
     ),
 }

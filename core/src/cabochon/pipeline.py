@@ -61,7 +61,10 @@ class PipelineParts:
 
 
 class Pipeline:
-    """One agent's sync. `run` it once; `stop` ends it within the times of DESIGN rule 14."""
+    """One agent's sync. `run` it once; `stop` ends it, the last commit within 5 s and the last reports within 3 s.
+
+    `observe` is called, synchronously, with every update that ends; it must be quick and may not raise.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Pipeline:
         metrics: Metrics | None = None,
         random: Random | None = None,
         wall: Callable[[], float] = time.time,
+        observe: Callable[[Update, TransactionRecord], None] | None = None,
     ) -> None:
         self.metrics = metrics if metrics is not None else Metrics()
         self._parts = parts
@@ -107,6 +111,7 @@ class Pipeline:
             self.metrics,
             clock=anyio.current_time,
             on_retries=self._retries_changed,
+            observe=observe,
         )
         self._writer = PolicyWriter(
             store, self._view.desired, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)

@@ -74,6 +74,7 @@ class UpdateEnd:
         *,
         clock: Callable[[], float],
         on_retries: Callable[[], None],
+        observe: Callable[[Update, TransactionRecord], None] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.book = book
@@ -81,6 +82,7 @@ class UpdateEnd:
         self.metrics = metrics
         self._clock = clock
         self._on_retries = on_retries
+        self._observe = observe
         self._deferred: deque[tuple[Entry, Reported]] = deque()
         self.under_way = 0
         self.bytes_under_way = 0
@@ -115,6 +117,8 @@ class UpdateEnd:
             self._room.set()
         if record is not None:
             self._tell(update, record)
+            if self._observe is not None:
+                self._observe(update, record)
         for entry in update.entries:
             if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
                 self._moot(self.book.landed(entry.path, update.origin))

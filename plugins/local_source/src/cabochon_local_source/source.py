@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import anyio
 import msgspec
@@ -79,7 +80,7 @@ class LocalUpdateSource(UpdateSource):
 
     async def _batches(self, where: str) -> AsyncIterator[list[bytes]]:
         """Read whole lines off the event loop; what follows the last line's end waits for more, or for the end."""
-        stream = sys.stdin.buffer if where == "-" else await to_thread.run_sync(_open, where)
+        stream = cast("BufferedReader", sys.stdin.buffer) if where == "-" else await to_thread.run_sync(_open, where)
         try:
             rest = bytearray()
             while True:
