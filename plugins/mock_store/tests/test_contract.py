@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 
@@ -49,6 +48,6 @@ class TestMockStoreWithoutBlame(TestMockStore):
     """The mock store, not telling which change is to blame."""
 
     @pytest.fixture
-    def store(self, engine: MockEngine) -> Any:
+    def store(self, engine: MockEngine) -> MockPolicyStore:
         engine.blames = False
         return engine.store()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cabochon import Seconds, Settings
 
 __all__ = ["MockStoreSettings"]
 
 
-class MockStoreSettings(BaseSettings):
+class MockStoreSettings(Settings):
     """Settings of the in-memory engine."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
-
-    latency_s: float = Field(
-        default=0.0, ge=0, alias="OPAL_MOCK_STORE_LATENCY", description="Seconds that a commit takes."
+    latency: Seconds = Field(
+        default=timedelta(0),
+        validation_alias="OPAL_MOCK_STORE_LATENCY",
+        description="Seconds that a commit takes in the in-memory engine.",
     )
     history: int = Field(
-        default=1000, ge=0, alias="OPAL_MOCK_STORE_HISTORY", description="How many commits the engine remembers."
+        default=1000,
+        ge=0,
+        validation_alias="OPAL_MOCK_STORE_HISTORY",
+        description="How many commits the in-memory engine remembers.",
     )

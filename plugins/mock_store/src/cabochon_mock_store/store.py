@@ -82,4 +82,4 @@ def mock_store_type(engine: MockEngine) -> PolicyStoreType:
 @asynccontextmanager
 async def open_mock_store(settings: MockStoreSettings) -> AsyncGenerator[MockPolicyStore]:
     """Open a store on an engine of its own, which ends with it."""
-    yield MockPolicyStore(MockEngine(latency_s=settings.latency_s, history=settings.history))
+    yield MockPolicyStore(MockEngine(latency_s=settings.latency.total_seconds(), history=settings.history))
