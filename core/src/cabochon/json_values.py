@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ __all__ = [
     "decode",
     "elements",
     "encode",
+    "guarded",
     "members",
     "off_loop",
     "peer_hash",
@@ -33,7 +34,7 @@ LARGE_BYTES = 1_000_000
 
 T = TypeVar("T")
 JsonTree: TypeAlias = Any
-"""A decoded JSON value: dict, list, str, int, Decimal, bool or None."""
+"""A decoded JSON value: dict, list, str, int, Decimal, bool or None; `msgspec.Raw` for a number that fits neither."""
 
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,7 +47,12 @@ class JsonError(ValueError):
     """The bytes are not what was asked for; the message says where they go wrong, never what they hold."""
 
 
-def _guarded(parse: Callable[[bytes], T], raw: bytes) -> T:
+def guarded(parse: Callable[[bytes], T], raw: bytes) -> T:
+    """Return `parse(raw)`; whatever msgspec or Python raises because of what `raw` holds becomes a `JsonError`.
+
+    Raises:
+        JsonError: `raw` is no UTF-8, no JSON, not of the type that `parse` asks for, or nested too deeply.
+    """
     try:
         if not raw.isascii():
             raw.decode()
@@ -67,7 +73,7 @@ def check(raw: bytes) -> bytes:
     Raises:
         JsonError: it is not.
     """
-    return bytes(_guarded(_raw.decode, raw))
+    return bytes(guarded(_raw.decode, raw))
 
 
 def members(raw: bytes) -> dict[str, bytes]:
@@ -76,7 +82,7 @@ def members(raw: bytes) -> dict[str, bytes]:
     Raises:
         JsonError: it is no JSON object.
     """
-    return {key: bytes(value) for key, value in _guarded(_members.decode, raw).items()}
+    return {key: bytes(value) for key, value in guarded(_members.decode, raw).items()}
 
 
 def elements(raw: bytes) -> list[bytes]:
@@ -85,16 +91,41 @@ def elements(raw: bytes) -> list[bytes]:
     Raises:
         JsonError: it is no JSON array.
     """
-    return [bytes(value) for value in _guarded(_elements.decode, raw)]
+    return [bytes(value) for value in guarded(_elements.decode, raw)]
 
 
 def decode(raw: bytes) -> JsonTree:
     """Decode without loss: numbers become `int` or `decimal.Decimal`.
 
+    Whatever `check` accepts can be decoded, unless this is called so deep in the stack that no room is left for its
+    nesting.
+
     Raises:
         JsonError: it is no JSON.
     """
-    return _guarded(_lossless.decode, raw)
+    try:
+        return guarded(_lossless.decode, raw)
+    except (JsonError, InvalidOperation):
+        # No JSON at all, or a number that no sane document has: longer than 4,300 digits, or beyond 10^(10^18).
+        return guarded(_decode_any_number, check(raw))
+
+
+def _decode_any_number(raw: bytes) -> JsonTree:
+    return json.loads(raw, parse_int=_integer, parse_float=_fraction)
+
+
+def _integer(text: str) -> int | Decimal:
+    try:
+        return int(text)
+    except ValueError:
+        return Decimal(text)
+
+
+def _fraction(text: str) -> Decimal | msgspec.Raw:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return msgspec.Raw(text.encode())
 
 
 def encode(value: object) -> bytes:
@@ -106,10 +137,14 @@ def peer_hash(raw: bytes) -> str:
     r"""Hash a document as the peer's reports do.
 
     SHA-256, in hex, of the text that Python's `json.dumps` writes with its defaults (keys in the order received,
-    `\\u` escapes, `", "` and `": "`); a string is hashed without quotes.
+    `\\u` escapes, `", "` and `": "`); a string is hashed without quotes. It is empty, as the peer's, where Python can't
+    read the document: an integer of more than 4,300 digits, or too deep a nesting.
     """
-    value: object = json.loads(raw)
-    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        value: object = json.loads(raw)
+        text = value if isinstance(value, str) else json.dumps(value)
+    except (ValueError, RecursionError):
+        return ""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
