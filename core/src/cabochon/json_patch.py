@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cabochon import json_values
 from cabochon.document_path import DocumentPath
 from cabochon.errors import DocumentPathError
 from cabochon.json_values import JsonError
@@ -16,14 +17,14 @@ _actions = msgspec.json.Decoder(list[JSONPatchAction])
 
 
 def parse(raw: bytes) -> tuple[PatchOperation, ...]:
-    """Read a JSON patch; values stay raw.
+    """Read a JSON patch; values stay raw. A `from` of null counts as none: so the peer's server writes it.
 
     Raises:
         JsonError: it is no JSON patch; the message says where and why.
     """
     try:
-        actions = _actions.decode(raw)
-    except msgspec.DecodeError as err:
+        actions = json_values.guarded(_actions.decode, raw)
+    except JsonError as err:
         msg = f"no JSON patch (RFC 6902): {err}"
         raise JsonError(msg) from err
     return tuple(_operation(number, action) for number, action in enumerate(actions))
@@ -31,16 +32,16 @@ def parse(raw: bytes) -> tuple[PatchOperation, ...]:
 
 def _operation(number: int, action: JSONPatchAction) -> PatchOperation:
     value = bytes(action.value) or None
-    source = action.from_field
+    source = None if action.from_field is msgspec.UNSET else action.from_field
     if action.op in {"add", "replace", "test"} and value is None:
         msg = f"no JSON patch (RFC 6902): operation {number} ({action.op}) has no 'value'"
         raise JsonError(msg)
-    if action.op in {"move", "copy"} and source is msgspec.UNSET:
+    if action.op in {"move", "copy"} and source is None:
         msg = f"no JSON patch (RFC 6902): operation {number} ({action.op}) has no 'from'"
         raise JsonError(msg)
     try:
         path = DocumentPath.from_pointer(action.path)
-        origin = None if source is msgspec.UNSET else DocumentPath.from_pointer(source)
+        origin = None if source is None else DocumentPath.from_pointer(source)
     except DocumentPathError as err:
         msg = f"no JSON patch (RFC 6902): operation {number}: {err}"
         raise JsonError(msg) from err

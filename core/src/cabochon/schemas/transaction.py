@@ -33,9 +33,12 @@ class StoreTransaction(Struct, frozen=True, kw_only=True):
 
 
 class JSONPatchAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation of a JSON patch (RFC 6902): `path` and `from` are JSON pointers, `value` is raw JSON, or null."""
+    """One operation of a JSON patch (RFC 6902): `path` and `from` are JSON pointers, `value` is raw JSON, or null.
+
+    The peer's server writes `"from": null` where there is none.
+    """
 
     op: Literal["add", "remove", "replace", "move", "copy", "test"]
     path: str
     value: Raw = field(default=Raw(b""))
-    from_field: str | UnsetType = field(name="from", default=UNSET)
+    from_field: str | UnsetType | None = field(name="from", default=UNSET)
