@@ -33,14 +33,19 @@ class DocumentPath(tuple[str, ...]):
         A `%` that starts no escape stands for itself, so that a key such as `50%` needs no care.
 
         Raises:
-            DocumentPathError: the percent-encoded bytes are no UTF-8.
+            DocumentPathError: the text, or what is percent-encoded in it, can't be written as UTF-8.
         """
-        if "%" in text:
-            try:
+        try:
+            if not text.isascii():
+                text.encode()
+            if "%" in text:
                 return cls([unquote(part, errors="strict") for part in text.split("/") if part])
-            except UnicodeDecodeError as err:
-                msg = f"path {text!r} has percent-encoded bytes that are no UTF-8"
-                raise DocumentPathError(msg) from err
+        except UnicodeEncodeError as err:
+            msg = f"path {text!r} has half a surrogate pair, which no engine can hold"
+            raise DocumentPathError(msg) from err
+        except UnicodeDecodeError as err:
+            msg = f"path {text!r} has percent-encoded bytes that are no UTF-8"
+            raise DocumentPathError(msg) from err
         return cls([part for part in text.split("/") if part])
 
     @classmethod
