@@ -85,12 +85,6 @@ class GrowsArrays(ReferenceStore):
             super().put(tree, path, value)
 
 
-@breaks("test_put_at_no_element_is_a_conflict", "01")
-class ReadsIndexesLoosely(ReferenceStore):
-    def child(self, node: Json, segment: str) -> Json:
-        return super().child(node, segment.removeprefix("0") or "0")
-
-
 @breaks("test_root_document_replaces_all_or_is_refused")
 class WipesWhatIsReserved(ReferenceStore):
     def put_root(self, tree: dict[str, Json], value: Json) -> None:

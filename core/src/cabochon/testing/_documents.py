@@ -105,7 +105,7 @@ class DocumentTests(StoreTests):
         assert await self.read(store, "/a") == ["one", {"n": "two"}, 3]
         assert await self.read(store, "/a/2") == 3
 
-    @pytest.mark.parametrize("index", ["2", "-", "01", "x", "-1"])
+    @pytest.mark.parametrize("index", ["2", "-", "x", "-1"])
     async def test_put_at_no_element_is_a_conflict(self, store: PolicyStore, index: str) -> None:
         """
         PUT at or below an index that an array does not have is refused with a `PathConflictError`.

@@ -62,7 +62,6 @@ class PatchTests(DocumentTests):
             add("/scalar/x", 1),
             add("/list/3", 1),
             add("/list/x", 1),
-            add("/list/01", 1),
             replace("/missing", 1),
             replace("/list/2", 1),
             replace("/list/-", 1),
