@@ -237,7 +237,7 @@ def test_logging_is_prepared_before_anything_is_loaded(install: Install, argumen
     install()
     calls: list[str] = []
 
-    assert 0 == run(arguments, prepare=lambda: calls.append("prepared"))
+    assert 0 == run(arguments, prepare=lambda _quiet: calls.append("prepared"))
     assert times == len(calls)
 
 

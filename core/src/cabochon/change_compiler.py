@@ -49,6 +49,7 @@ class ChangeCompiler:
         self._native = store.patch_operations if isinstance(store, SupportsJsonPatch) else None
         self._reserved = frozenset(store.traits.reserved)
         self._protected = (*store.traits.reserved, *protected)
+        self._protected_heads = frozenset(path[0] for path in self._protected if path)
         self._diverged = diverged
 
     async def compile(self, entry: Entry, *, strict: bool = False) -> tuple[Change, ...]:
@@ -89,6 +90,8 @@ class ChangeCompiler:
             await self._folded(path)
 
     def _allow(self, path: DocumentPath) -> None:
+        if path and path[0] not in self._protected_heads:
+            return
         for protected in self._protected:
             if protected.overlaps(path):
                 msg = f"{path} overlaps {protected}, which is not for data updates; choose another dst_path"

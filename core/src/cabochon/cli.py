@@ -51,7 +51,7 @@ class CommandLine(click.Group):
     @cached_property
     def _plugins(self) -> Plugins:
         if self.prepare:
-            self.prepare(False)  # noqa: FBT003 - a plugin's command logs as the settings say
+            self.prepare(False)
         from cabochon.plugins_cli import installed_plugins  # noqa: PLC0415 - loads every plugin
 
         return installed_plugins()

@@ -32,6 +32,8 @@ CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
         summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
     ),
     "sync": CoreCommand(
-        summary="Load base data into a policy store once, and show how it went.", target="cabochon.sync_cli:sync", quiet=True
+        summary="Load base data into a policy store once, and show how it went.",
+        target="cabochon.sync_cli:sync",
+        quiet=True,
     ),
 }

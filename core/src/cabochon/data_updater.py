@@ -88,7 +88,8 @@ class DataUpdater:
             self._metrics.count("updates.copies")
             ended()
             return
-        await self._end.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
+        if not self._end.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
+            await self._end.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
         update = event.update
         name = update.id or uuid.uuid4().hex
         entries = [self._entry(spec) for spec in update.entries if self._concerns(spec)]

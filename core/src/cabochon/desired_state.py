@@ -23,7 +23,7 @@ _EDITS_BEFORE_FOLD_BYTES = 65_536
 _EDIT_OVERHEAD_BYTES = 200
 
 
-class Document(Struct, frozen=True):
+class Document(Struct, frozen=True, gc=False):
     """A document and the edits since, the newest first (a linked list, so that taking back is dropping the head)."""
 
     base: bytes
@@ -49,7 +49,7 @@ class Document(Struct, frozen=True):
         return self.edit_bytes > max(_EDITS_BEFORE_FOLD_BYTES, len(self.base))
 
 
-class _Edits(Struct, frozen=True):
+class _Edits(Struct, frozen=True, gc=False):
     edit: Change
     older: _Edits | None
 
@@ -129,7 +129,7 @@ class _Node:
         self.children: dict[str, _Node] = {}
 
 
-class _Content(Struct, frozen=True):
+class _Content(Struct, frozen=True, gc=False):
     """Puts a node's document and children back."""
 
     node: _Node
@@ -140,7 +140,7 @@ class _Content(Struct, frozen=True):
         self.node.document, self.node.children = self.document, self.children
 
 
-class _Child(Struct, frozen=True):
+class _Child(Struct, frozen=True, gc=False):
     """Puts a child back, or takes it out again."""
 
     children: dict[str, _Node]

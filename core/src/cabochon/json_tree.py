@@ -138,6 +138,8 @@ def _plain(holder: Holder, operation: PatchOperation) -> list[PatchOperation]:
     value = find(holder, source)
     if value is MISSING:
         raise _missing(source)
+    if operation.op == "move" and source == operation.path:
+        return []
     added = PatchOperation("add", operation.path, json_values.encode(value))
     return [added] if operation.op == "copy" else [PatchOperation("remove", source), added]
 

@@ -55,9 +55,10 @@ __all__ = [
 
 
 # ------------------------------------------------------------------------------------------------ what is written
+# `gc=False`: these hold nothing that could point back at them, and there may be many of them.
 
 
-class PatchOperation(Struct, frozen=True):
+class PatchOperation(Struct, frozen=True, gc=False):
     """One operation of a JSON patch (RFC 6902), its pointers read.
 
     Attributes:
@@ -73,21 +74,21 @@ class PatchOperation(Struct, frozen=True):
     source: DocumentPath | None = None
 
 
-class SetData(Struct, frozen=True):
+class SetData(Struct, frozen=True, gc=False):
     """Replace what is at `path` by the raw JSON `value`; missing parents are created."""
 
     path: DocumentPath
     value: bytes
 
 
-class PatchData(Struct, frozen=True):
+class PatchData(Struct, frozen=True, gc=False):
     """Apply a JSON patch to the document at `path`: all of its operations or none."""
 
     path: DocumentPath
     operations: tuple[PatchOperation, ...]
 
 
-class DeleteData(Struct, frozen=True):
+class DeleteData(Struct, frozen=True, gc=False):
     """Remove what is at `path`; removing what is not there is fine."""
 
     path: DocumentPath
@@ -115,21 +116,21 @@ class ReplacePolicies(Struct, frozen=True):
 Change: TypeAlias = SetData | PatchData | DeleteData | SetPolicy | DeletePolicy | ReplacePolicies
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, gc=False):
     """What one transaction writes: it takes effect as a whole or not at all, as far as the engine can do that."""
 
     transaction_id: str
     changes: tuple[Change, ...]
 
 
-class Marker(Struct, frozen=True):
+class Marker(Struct, frozen=True, gc=False):
     """What an agent leaves in the engine with every commit: whose life it is (`epoch`), how far it got (`number`)."""
 
     epoch: str
     number: int
 
 
-class Guard(Struct, frozen=True):
+class Guard(Struct, frozen=True, gc=False):
     """Compare and swap on the engine's marker.
 
     `expects` None means: whatever is there, nothing included. Otherwise a commit must fail with `StateLostError`, and

@@ -26,7 +26,7 @@ class FailedPath(Struct, frozen=True):
     reason: str
 
 
-class TransactionRecord(Struct, frozen=True, kw_only=True):
+class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
     """A transaction that has ended.
 
     Attributes:

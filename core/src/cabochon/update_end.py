@@ -97,10 +97,16 @@ class UpdateEnd:
         self.under_way += 1
         self.bytes_under_way += update.size_bytes
 
+    def has_room(self, *, max_updates: int, max_bytes: int) -> bool:
+        """Tell whether another update may be taken in."""
+        return self.under_way < max_updates and self.bytes_under_way < max_bytes
+
     async def room(self, *, max_updates: int, max_bytes: int) -> None:
         """Wait until fewer updates are under way."""
-        while self.under_way >= max_updates or self.bytes_under_way >= max_bytes:
-            self._room = anyio.Event()
+        while not self.has_room(max_updates=max_updates, max_bytes=max_bytes):
+            # Several may wait: all of them for the same event, until it is set.
+            if self._room.is_set():
+                self._room = anyio.Event()
             await self._room.wait()
 
     async def idle(self) -> None:
@@ -119,9 +125,10 @@ class UpdateEnd:
             self._tell(update, record)
             if self._observe is not None:
                 self._observe(update, record)
-        for entry in update.entries:
-            if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
-                self._moot(self.book.landed(entry.path, update.origin))
+        if self.book:
+            for entry in update.entries:
+                if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
+                    self._moot(self.book.landed(entry.path, update.origin))
         context = update.context
         if isinstance(context, FailedEntry):
             self._tried_again(update, context)
@@ -130,6 +137,9 @@ class UpdateEnd:
         elif isinstance(context, Caller):
             context.record = record
             context.ended.set()
+        if record is not None and record.success:
+            # An update and its entries point at each other: apart, their memory is free at once.
+            update.entries = []
 
     def _tell(self, update: Update, record: TransactionRecord) -> None:
         if record.success:
@@ -148,7 +158,6 @@ class UpdateEnd:
             )
 
     def _report(self, update: Update, reported: Reported) -> None:
-        now = self._clock()
         retries = False
         for entry in update.entries:
             if self.reporting.enabled and entry.spec is not None:
@@ -158,15 +167,16 @@ class UpdateEnd:
             elif (cause := _cause(entry)) is not None:
                 reported.unsettled += 1
                 failed = FailedEntry(entry, cause, update.origin, reported)
-                self._moot(self.book.add(failed, now, retry_after_s=_retry_after(entry)))
+                self._moot(self.book.add(failed, self._clock(), retry_after_s=_retry_after(entry)))
                 retries = True
         reported.open -= 1
         if not reported.open:
             if reported.on_ended is not None:
                 reported.on_ended()
-            self.reporting.submit(
-                PendingReport(update_id=reported.update_id, results=reported.results, receivers=reported.receivers)
-            )
+            if self.reporting.enabled:
+                self.reporting.submit(
+                    PendingReport(update_id=reported.update_id, results=reported.results, receivers=reported.receivers)
+                )
             reported.results = []
         if retries:
             self._on_retries()

@@ -41,7 +41,7 @@ class Disconnected(Struct, frozen=True):
     reason: str = ""
 
 
-class DataUpdateReceived(Struct, frozen=True):
+class DataUpdateReceived(Struct, frozen=True, gc=False):
     """A data update arrived on one of the agent's topics.
 
     Attributes:

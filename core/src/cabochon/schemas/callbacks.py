@@ -35,7 +35,7 @@ class HttpFetcherConfig(FetcherConfig, frozen=True, kw_only=True):
     data: Any = None
 
 
-class UpdateCallback(Struct, frozen=True, kw_only=True):
+class UpdateCallback(Struct, frozen=True, kw_only=True, gc=False):
     """Who is told how an update went: URLs, `[url, config]` pairs, and the `[url]` of OPAL's documentation."""
 
     callbacks: tuple[str | tuple[Any, ...], ...] = ()

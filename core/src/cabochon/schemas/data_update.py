@@ -24,7 +24,7 @@ SaveMethod = Literal["PUT", "PATCH"]
 _NULL = Raw(b"null")
 
 
-class DataSourceEntry(Struct, frozen=True, kw_only=True):
+class DataSourceEntry(Struct, frozen=True, kw_only=True, gc=False):
     """One document to obtain and where it goes.
 
     Attributes:
@@ -75,7 +75,7 @@ class ServerDataSourceConfig(Struct, frozen=True, kw_only=True):
             raise ValueError(msg)
 
 
-class DataUpdate(Struct, frozen=True, kw_only=True):
+class DataUpdate(Struct, frozen=True, kw_only=True, gc=False):
     """A live update: entries that land together.
 
     Attributes:

@@ -94,6 +94,7 @@ class ScriptedHttpServer:
 
     Attributes:
         requests: every request so far, in the order in which they were read.
+        connections: how many connections were opened to it so far.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
@@ -104,6 +105,7 @@ class ScriptedHttpServer:
             port: where to listen; 0 takes a free one.
         """
         self.requests: list[RecordedRequest] = []
+        self.connections = 0
         self._routes: dict[str, list[Script]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -224,22 +226,24 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 # as socketserver has them
+        # Wrapping takes the socket over, so it comes before the first byte: what is kept must be what can be closed.
+        connection = self.tls.wrap_socket(request, True, False) if self.tls else request
         with self._lock:
-            self._connections.add(request)
+            self._connections.add(connection)
+            self.scripts.connections += 1
         try:
             if self.scripts.closing:
                 return
-            if self.tls is None:
-                super().finish_request(request, client_address)
-            else:
-                with self.tls.wrap_socket(request, server_side=True) as wrapped:
-                    super().finish_request(wrapped, client_address)
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
+            super().finish_request(connection, client_address)
         except OSError:
             # The other side went away, or did not trust us: that is its business.
             pass
         finally:
             with self._lock:
-                self._connections.discard(request)
+                self._connections.discard(connection)
+            connection.close()
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 # as socketserver has it
         request.close()
