@@ -107,6 +107,7 @@ async def _flood(scenario: Scenario, updates: int) -> dict[str, object]:
     pipeline = Pipeline(parts, CoreSettings())
     collect_less_often()  # as `cabochon agent run` does
     started, cpu = time.perf_counter(), time.process_time()
+    seconds = cpu_seconds = 0.0
     async with anyio.create_task_group() as tasks:
         await tasks.start(pipeline.run)
         await pipeline.source_ended()

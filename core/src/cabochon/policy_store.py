@@ -149,7 +149,7 @@ class Changes(Struct, frozen=True):
         state: what the transaction listeners add; it lands with the writes or not at all.
         guard: see `Guard`; None for policies, which travel in a lane of their own.
         claims: paths that the agent owns from now on, for engines that keep that list (`SupportsOwnership`).
-        releases: paths that it owns no longer.
+        releases: paths that it owns no longer; a path in both stays claimed.
     """
 
     writes: tuple[Write, ...]

@@ -117,18 +117,13 @@ class UpdateEnd:
 
     def __call__(self, update: Update, record: TransactionRecord | None) -> None:
         """Deal with the end of `update`."""
-        if update.kind is not Kind.RECORD:
-            self.under_way -= 1
-            self.bytes_under_way -= update.size_bytes
-            self._room.set()
+        self._make_room(update)
         if record is not None:
             self._tell(update, record)
             if self._observe is not None:
                 self._observe(update, record)
         if self.book:
-            for entry in update.entries:
-                if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
-                    self._moot(self.book.landed(entry.path, update.origin))
+            self._settle_older(update)
         context = update.context
         if isinstance(context, FailedEntry):
             self._tried_again(update, context)
@@ -140,6 +135,17 @@ class UpdateEnd:
         if record is not None and record.success:
             # An update and its entries point at each other: apart, their memory is free at once.
             update.entries = []
+
+    def _make_room(self, update: Update) -> None:
+        if update.kind is not Kind.RECORD:
+            self.under_way -= 1
+            self.bytes_under_way -= update.size_bytes
+            self._room.set()
+
+    def _settle_older(self, update: Update) -> None:
+        for entry in update.entries:
+            if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
+                self._moot(self.book.landed(entry.path, update.origin))
 
     def _tell(self, update: Update, record: TransactionRecord) -> None:
         if record.success:
