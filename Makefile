@@ -21,7 +21,7 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := core $(addprefix plugins/,callbacks demo http_fetcher local_source mock_store)
+DEMO := core $(wildcard $(addprefix plugins/,callbacks demo http_fetcher local_source mock_store))
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml plugins/*/pyproject.toml))
 
 # $(call install,MEMBERS EXTRA-ARGUMENTS): with uv, and with pip where uv cannot.
