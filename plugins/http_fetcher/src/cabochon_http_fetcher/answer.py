@@ -1,0 +1,147 @@
+"""Answers: read up to a limit, turned into JSON, or into the error that says whether to try again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from http import HTTPStatus
+
+import httpx
+
+from cabochon import json_values
+from cabochon.errors import FetchDecodeError, FetchStatusError
+from cabochon.http_semantics import may_succeed_later, retry_after_s
+from cabochon_http_fetcher.coding import CodingError, Unpacker, unpackers
+
+__all__ = ["as_json", "as_json_string", "discard", "read_body", "status_error"]
+
+_BOM = b"\xef\xbb\xbf"
+_WORTH_DRAINING = 65_536
+
+
+async def read_body(response: httpx.Response, *, limit_bytes: int, url: str) -> bytes:
+    """Read a body to its end, decompressed, holding no more than the limit and one chunk.
+
+    Raises:
+        FetchDecodeError: it is too large, or not compressed as it says.
+    """
+    too_large = FetchDecodeError(
+        f"{url} answered with more than {limit_bytes} bytes (OPAL_HTTP_FETCHER_MAX_BYTES)", url=url, again=False
+    )
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise too_large
+    coding = response.headers.get("Content-Encoding", "")
+    received = response.aiter_raw()
+    body = _Body(limit_bytes)
+    try:
+        stages = unpackers(coding)
+        async for chunk in received:
+            for piece in _unpacked(chunk, stages):
+                if not body.add(piece):
+                    raise too_large
+        for stage in stages:
+            stage.end()
+    except CodingError as err:
+        shown = coding[:80]
+        raise FetchDecodeError(f"{url} answered with a body that is not {shown!r} as it says: {err}", url=url) from err
+    finally:
+        await _leave(response, received)
+    return body.whole()
+
+
+class _Body:
+    """What was read so far, as long as it stays within the limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> bool:
+        self._left -= len(piece)
+        self._pieces.append(piece)
+        return self._left >= 0
+
+    def whole(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+def _unpacked(chunk: bytes, stages: list[Unpacker]) -> Iterator[bytes]:
+    if not stages:
+        yield chunk
+        return
+    for piece in stages[0].unpack(chunk):
+        yield from _unpacked(piece, stages[1:])
+
+
+async def discard(response: httpx.Response) -> None:
+    """Read what little is left, so that the connection can be used again; leave it if it is much."""
+    left = _WORTH_DRAINING
+    received = response.aiter_raw()
+    try:
+        async for chunk in received:
+            left -= len(chunk)
+            if left < 0:
+                return
+    finally:
+        await _leave(response, received)
+
+
+async def _leave(response: httpx.Response, received: AsyncIterator[bytes]) -> None:
+    """End a body, wherever its reading stopped.
+
+    The client reads through a chain of generators. Closing the connection under them and reading on ends each of them;
+    closing the outermost would leave the others to the garbage collector, which trio reports as a leak.
+    """
+    if not response.is_closed:
+        await response.aclose()
+        with suppress(httpx.HTTPError, httpx.StreamError):
+            async for _ in received:
+                pass
+
+
+def as_json(body: bytes, response: httpx.Response, *, url: str) -> bytes:
+    """Check that a body is JSON in UTF-8; a byte order mark is left out.
+
+    Raises:
+        FetchDecodeError: it is not.
+    """
+    raw = body.removeprefix(_BOM)
+    if len(raw) >= json_values.LARGE_BYTES:
+        # The core checks every document, and large ones off the event loop; here it is only for a better message.
+        return raw
+    try:
+        return json_values.check(raw)
+    except json_values.JsonError as err:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        what = f"{len(body)} bytes of {kind[:80]!r}" if body else "an empty body"
+        raise FetchDecodeError(f"{url} answered with {what}, which is no JSON: {err}", url=url) from err
+
+
+def as_json_string(body: bytes, response: httpx.Response) -> bytes:
+    """Make a JSON string of a text; bytes that its charset does not know become U+FFFD."""
+    try:
+        return json_values.encode(body.decode(response.charset_encoding or "utf-8", "replace"))
+    except (LookupError, UnicodeError):
+        return json_values.encode(body.decode("utf-8", "replace"))
+
+
+def status_error(request: httpx.Request, response: httpx.Response, *, url: str) -> FetchStatusError:
+    """Say what the source answered instead of a document."""
+    status = response.status_code
+    again = may_succeed_later(status)
+    return FetchStatusError(
+        f"{request.method} {url} was answered with {status} {_phrase(status)}".rstrip(),
+        url=url,
+        status_code=status,
+        again=again,
+        retry_after_s=retry_after_s(response.headers.get("Retry-After")) if again else None,
+    )
+
+
+def _phrase(status: int) -> str:
+    """The standard's words: the source's own may say anything."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,46 @@
+"""The fetcher's settings: the peer's variables with the peer's meaning, and limits of our own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from cabochon.settings_model import Seconds
+from cabochon.tls import ClientTlsSettings
+
+__all__ = ["HttpFetcherSettings"]
+
+
+class HttpFetcherSettings(ClientTlsSettings):
+    """How every entry is fetched that does not say otherwise in its `config`."""
+
+    timeout: Seconds = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        validation_alias="OPAL_HTTP_FETCHER_TIMEOUT",
+        description="Seconds for one request, from connecting to the last byte, redirects included.",
+    )
+    max_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        gt=0,
+        validation_alias="OPAL_HTTP_FETCHER_MAX_BYTES",
+        description="The largest document that is accepted, in bytes after decompression.",
+    )
+    max_redirects: int = Field(
+        default=10,
+        ge=0,
+        validation_alias="OPAL_HTTP_FETCHER_MAX_REDIRECTS",
+        description="How many redirects one request may follow.",
+    )
+    max_connections: int = Field(
+        default=100,
+        gt=0,
+        validation_alias="OPAL_HTTP_FETCHER_MAX_CONNECTIONS",
+        description="How many requests may be in flight at the same time; more wait for their turn.",
+    )
+    provider_client: str = Field(
+        default="aiohttp",
+        validation_alias="OPAL_HTTP_FETCHER_PROVIDER_CLIENT",
+        description="Accepted because OPAL has it, and without effect: there is one client here.",
+    )
