@@ -281,7 +281,8 @@ def _covered(path: DocumentPath, number: int, landed: Mapping[tuple[str, ...], i
 
 
 def _document(record: TransactionRecord | None) -> dict[str, Any]:
-    return {} if record is None else msgspec.to_builtins(record.to_wire())
+    # Through JSON, so that it is made of what JSON is made of.
+    return {} if record is None else msgspec.json.decode(msgspec.json.encode(record.to_wire()))
 
 
 def _timestamp(at: float) -> str:

@@ -1,0 +1,89 @@
+"""The retry book: what is tried again, when, and what is moot."""
+
+from __future__ import annotations
+
+from random import Random
+
+from cabochon.backoff import Backoff
+from cabochon.document_path import DocumentPath
+from cabochon.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.scheduler import Entry, Method
+
+BACKOFF = Backoff(first_s=2, longest_s=8, random=Random(1))  # noqa: S311 - jitter
+
+
+def _failed(path: str, origin: int, cause: Cause = Cause.FETCH, method: Method = "PUT") -> FailedEntry:
+    return FailedEntry(Entry(DocumentPath.parse(path), method), cause, origin, owner=None)
+
+
+def test_failed_fetch_is_due_after_its_backoff() -> None:
+    """
+    Not before half of the step, not after all of it, and not before the source wants.
+    """
+    book = RetryBook(BACKOFF)
+    soon, later = _failed("/a", 1), _failed("/b", 2)
+    book.add(soon, 100.0)
+    book.add(later, 100.0, retry_after_s=30.0)
+
+    assert [] == book.due(100.9)
+    assert [soon] == book.due(102.0)
+    assert [soon, later] == book.due(130.0)
+    assert 130.0 == later.due_at
+
+
+def test_entry_on_a_try_is_not_due() -> None:
+    """
+    One try at a time.
+    """
+    book = RetryBook(BACKOFF)
+    failed = _failed("/a", 1)
+    book.add(failed, 0.0)
+    failed.trying = Entry(failed.path, "PUT")
+
+    assert [] == book.due(1_000.0)
+    assert book.next_due_at() is None
+    book.failed_again(failed, 1_000.0)
+    assert 2 == failed.tries
+    assert [failed] == book.due(1_004.0)
+
+
+def test_refused_write_waits_for_policies_and_a_failed_patch_for_ever() -> None:
+    """
+    Neither has a time; only a change of policies makes the refused write due.
+    """
+    book = RetryBook(BACKOFF)
+    refused, patch = _failed("/a", 1, Cause.REFUSED), _failed("/b", 2, Cause.PATCH, "PATCH")
+    book.add(refused, 0.0)
+    book.add(patch, 0.0)
+
+    assert [] == book.due(1e9)
+    book.policies_changed(50.0)
+    assert [refused] == book.due(50.0)
+
+
+def test_newer_landing_makes_an_entry_moot() -> None:
+    """
+    At its path or above it; not below, not beside, and not if it is older.
+    """
+    book = RetryBook(BACKOFF)
+    failed = _failed("/users/bob", 5)
+    book.add(failed, 0.0)
+
+    assert [] == book.landed(DocumentPath.parse("/users/bob/roles"), 9)
+    assert [] == book.landed(DocumentPath.parse("/users2"), 9)
+    assert [] == book.landed(DocumentPath.parse("/users"), 4)
+    assert [failed] == book.landed(DocumentPath.parse("/users"), 9)
+    assert 0 == len(book)
+
+
+def test_newer_failure_of_a_whole_document_replaces_older_ones() -> None:
+    """
+    However many updates of one path fail, the book holds one; a failed patch replaces nothing.
+    """
+    book = RetryBook(BACKOFF)
+    older, patch, newer = _failed("/a/b", 1), _failed("/a", 2, Cause.PATCH, "PATCH"), _failed("/a", 3)
+
+    assert [] == book.add(older, 0.0)
+    assert [] == book.add(patch, 0.0)
+    assert [older, patch] == sorted(book.add(newer, 0.0), key=lambda failed: failed.origin)
+    assert 1 == len(book)

@@ -1,0 +1,214 @@
+"""The transaction log: ready, healthy and in_sync from what has ended."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cabochon.document_path import DocumentPath
+from cabochon.transaction_log import FailedPath, InitialSource, TransactionLog, TransactionRecord
+
+USERS = DocumentPath.parse("/users")
+BOB = USERS / "bob"
+ROLES = DocumentPath.parse("/roles")
+
+
+def _landed(number: int, *paths: DocumentPath, source: int | None = None, origin: int = 0) -> TransactionRecord:
+    return TransactionRecord(
+        number=number,
+        id=f"update-{number}",
+        actions=("set_policy_data",),
+        origin=origin or number,
+        landed=paths,
+        source=source,
+    )
+
+
+def _failed(number: int, path: DocumentPath, reason: str = "no answer") -> TransactionRecord:
+    return TransactionRecord(
+        number=number,
+        id=f"update-{number}",
+        success=False,
+        error=reason,
+        origin=number,
+        failed=(FailedPath(path, reason),),
+    )
+
+
+def _policy(*, success: bool = True) -> TransactionRecord:
+    return TransactionRecord(
+        number=0, id="c0ffee", transaction_type="policy", success=success, error="" if success else "x"
+    )
+
+
+def _log(*sources: DocumentPath) -> TransactionLog:
+    initial = {key: InitialSource(path, key + 1) for key, path in enumerate(sources)}
+    return TransactionLog().with_engine(current=True).with_sources(initial)
+
+
+def test_ready_needs_policies_and_every_initial_source() -> None:
+    """
+    One synced source of two is not enough, nor are policies alone.
+    """
+    log = _log(USERS, ROLES).after([_policy()])
+    assert not log.ready
+    log = log.after([_landed(1, USERS, source=0)])
+    assert not log.ready
+    assert log.after([_landed(2, ROLES, source=1)]).ready
+
+
+def test_ready_is_false_before_the_sources_are_known() -> None:
+    """
+    An agent that has not been told its sources can't have synced them.
+    """
+    assert not TransactionLog().with_engine(current=True).after([_policy()]).ready
+
+
+def test_newer_covering_put_counts_for_a_source() -> None:
+    """
+    A live PUT of an equal or ancestor path stands for the source; one below it, or an older one, does not.
+    """
+    log = _log(BOB).after([_policy()])
+
+    assert log.after([_landed(7, USERS)]).ready
+    assert not log.after([_landed(7, BOB / "roles")]).ready
+    assert not log.after([_landed(8, BOB, origin=-1)]).ready
+
+
+def test_failed_source_does_not_make_ready() -> None:
+    """
+    In the peer any successful data transaction did.
+    """
+    log = _log(USERS, ROLES).after([_policy(), _landed(1, USERS, source=0), _failed(2, ROLES)])
+
+    assert not log.ready
+
+
+@pytest.mark.parametrize(("data", "policies"), [(True, False), (False, True)])
+def test_disabled_half_does_not_count(data: bool, policies: bool) -> None:  # noqa: FBT001
+    """
+    Without a data updater policies make ready, and the other way round.
+    """
+    log = TransactionLog(data_enabled=data, policy_enabled=policies).with_engine(current=True)
+    log = log.with_sources({}) if data else log.after([_policy()])
+
+    assert log.ready
+    assert log.healthy
+
+
+def test_healthy_turns_false_and_true_again() -> None:
+    """
+    It follows the newest update that has ended: false when that failed, true when the next one is saved.
+    """
+    log = _log(USERS).after([_policy(), _landed(1, USERS, source=0)])
+    assert log.healthy
+    log = log.after([_failed(2, ROLES)])
+    assert (True, False) == (log.ready, log.healthy)
+    assert log.after([_landed(3, BOB)]).healthy
+
+
+def test_healthy_looks_at_the_highest_number_not_at_the_last_end() -> None:
+    """
+    An older update that ends late says nothing about the newest one.
+    """
+    log = _log().after([_policy(), _failed(5, ROLES), _landed(3, USERS)])
+
+    assert not log.healthy
+
+
+def test_unhealthy_after_policies_that_failed() -> None:
+    """
+    The latest bundle must be in force, not any.
+    """
+    log = _log().after([_policy()])
+    assert log.healthy
+    log = log.after([_policy(success=False)])
+    assert (True, False) == (log.ready, log.healthy)
+    assert log.after([_policy()]).healthy
+
+
+def test_not_ready_while_the_engine_is_filled() -> None:
+    """
+    What was synced once is of no use in an engine that lost it.
+    """
+    log = _log().after([_policy()])
+
+    assert not log.with_engine(current=False).ready
+    assert log.with_engine(current=False).with_engine(current=True).ready
+
+
+def test_failed_path_is_out_of_sync_until_something_newer_covers_it() -> None:
+    """
+    An unrelated success does not bring it back, nor does an older one.
+    """
+    log = _log().after([_failed(2, BOB, "404")])
+    assert {BOB: "404"} == {path: why.reason for path, why in log.out_of_sync.items()}
+    assert not log.after([_landed(3, ROLES)]).in_sync
+    assert not log.after([_landed(1, USERS)]).in_sync
+    assert not log.after([_landed(4, BOB / "roles")]).in_sync
+    assert log.after([_landed(3, USERS)]).in_sync
+
+
+def test_order_within_a_batch_is_by_number() -> None:
+    """
+    A failure and a newer success in one commit leave the path in sync; the other way round they do not.
+    """
+    assert _log().after([_failed(2, BOB), _landed(3, BOB)]).in_sync
+    assert not _log().after([_landed(2, BOB), _failed(3, BOB)]).in_sync
+
+
+def test_restored_engine_makes_up_for_what_it_missed() -> None:
+    """
+    Updates that ended while it was away are in sync, and count for sources and health, once it holds them.
+    """
+    log = _log(USERS).after([_policy(), _failed(1, USERS, "away"), _failed(2, ROLES, "away")])
+    assert (False, False) == (log.ready, log.in_sync)
+    log = log.with_restored({USERS: 1}, {ROLES: 2})
+    assert (True, True, True) == (log.ready, log.in_sync, log.healthy)
+
+
+def test_statistics_count_each_transaction_once() -> None:
+    """
+    By kind and by outcome.
+    """
+    log = _log().after([_policy(), _landed(1, USERS), _landed(2, BOB), _failed(3, ROLES), _policy(success=False)])
+
+    assert (2, 1, 1, 1) == (log.data_successful, log.data_failed, log.policies_successful, log.policies_failed)
+
+
+def test_document_has_what_the_peers_has() -> None:
+    """
+    The members of the peer's document, and the four that it lacks.
+    """
+    log = _log(USERS).after([_policy(), _landed(1, USERS, source=0), _failed(2, ROLES, "404")])
+    document = log.with_source_connected(connected=True).with_heartbeat(12.5).as_document()
+
+    assert {
+        "ready": True,
+        "healthy": False,
+        "in_sync": False,
+        "out_of_sync_paths": [{"path": "/roles", "reason": "404"}],
+        "source_connected": True,
+        "agent_alive": True,
+        "heartbeat": 12.5,
+        "transaction_data_statistics": {"successful": 1, "failed": 1},
+        "transaction_policy_statistics": {"successful": 1, "failed": 0},
+        "last_failed_policy_transaction": {},
+    }.items() <= document.items()
+    assert ("update-1", True, ["set_policy_data"], "") == tuple(
+        document["last_data_transaction"][name] for name in ("id", "success", "actions", "error")
+    )
+    assert "update-2" == document["last_failed_data_transaction"]["id"]
+    assert "c0ffee" == document["last_policy_transaction"]["id"]
+    assert msgspec.json.encode(document)
+
+
+def test_log_never_changes() -> None:
+    """
+    The committer shows listeners a log that may never come to pass.
+    """
+    log = _log(USERS)
+    before = msgspec.to_builtins(log.as_document())
+    log.after([_policy(), _landed(1, USERS, source=0), _failed(2, ROLES)])
+
+    assert before == msgspec.to_builtins(log.as_document())
