@@ -121,4 +121,5 @@ def test_sync_fails_if_one_source_does(server: ScriptedHttpServer) -> None:
 
     assert 1 == done.returncode
     assert f"/missing: GET {server.url}/missing.json was answered with 404" in done.stdout
+    assert all(entry["url"] in done.stdout for entry in sources["config"]["entries"]), "the table must not cut URLs"
     assert f"{len(DATABASES)} of {len(DATABASES) + 1} entries saved" in done.stdout

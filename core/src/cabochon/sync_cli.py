@@ -158,18 +158,19 @@ class _progress:  # noqa: N801 - reads as the function that it is used as
 
 
 def _print_table(outcomes: list[EntryOutcome]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only people who look wait for it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - only people who look wait for it
+    from rich.text import Text  # noqa: PLC0415
 
-    table = Table("dst_path", "fetched", "saved", "bytes", "seconds", "url")
+    from cabochon.tables import print_table  # noqa: PLC0415
+
+    table = Table("dst_path", "fetched", "saved", "bytes", "seconds", "url", box=None, pad_edge=False)
     for one in outcomes:
-        colour = "green" if one.saved else "red"
         words = ["yes" if good else "no" for good in (one.fetched, one.saved)]
-        table.add_row(one.dst_path, *words, f"{one.bytes:,}", f"{one.seconds:.3f}", one.url, style=colour)
-    console = Console()
-    console.print(table)
+        cells = [one.dst_path, *words, f"{one.bytes:,}", f"{one.seconds:.3f}", one.url]
+        table.add_row(*map(Text, cells), style="green" if one.saved else "red")
+    print_table(table)
     for one in outcomes:
         if one.error:
-            console.print(f"{one.dst_path}: {one.error}", style="red", markup=False, soft_wrap=True)
+            click.secho(f"{one.dst_path}: {one.error}", fg="red")
     saved = sum(one.saved for one in outcomes)
-    console.print(f"{saved} of {len(outcomes)} entries saved, {sum(one.bytes for one in outcomes):,} bytes")
+    click.echo(f"{saved} of {len(outcomes)} entries saved, {sum(one.bytes for one in outcomes):,} bytes")
