@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import httpx
@@ -14,6 +12,7 @@ from anyio import to_thread
 
 from cabochon.errors import ConfigurationError, FetchError, FetchTimeoutError
 from cabochon.fetcher import Fetcher
+from cabochon.network_failures import network_failure
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.answer import as_json, as_json_string, discard, read_body, status_error
 from cabochon_http_fetcher.config import HttpFetcherConfig, read_config
@@ -68,7 +67,7 @@ class HttpFetcher(Fetcher):
             raise FetchError(f"{shown}: config: {err}", url=shown, again=False) from err
         except (httpx.NetworkError, OSError) as err:
             # OSError: what TLS refuses after the handshake comes as it is.
-            raise FetchError(f"{shown} can't be reached: {_reason(err)}", url=shown) from err
+            raise FetchError(f"{shown} can't be reached: {network_failure(err)}", url=shown) from err
         except httpx.HTTPError as err:
             # The words of a protocol error may repeat what was received.
             raise FetchError(
@@ -107,21 +106,3 @@ def _next(request: httpx.Request, response: httpx.Response, shown: str) -> httpx
 def _tls(wanted: HttpFetcherConfig) -> Tls | None:
     tls = Tls(wanted.verify, wanted.ca_file, wanted.client_cert, wanted.client_key)
     return None if tls == (True, None, None, None) else tls
-
-
-def _reason(err: BaseException) -> str:
-    """What the system said, from the innermost cause that has words of its own."""
-    cause: BaseException | None = err
-    reason = ""
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):
-            cause = cast("BaseExceptionGroup[BaseException]", cause).exceptions[0]
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed ({cause.reason})"
-        if isinstance(cause, OSError) and cause.strerror:
-            # asyncio writes words of its own beside the system's number; a failed look-up of a name has a negative one.
-            reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return reason or "the connection broke"

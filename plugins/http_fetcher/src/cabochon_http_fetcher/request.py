@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import AsyncIterator
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -49,7 +50,7 @@ def request_for(url: str, config: HttpFetcherConfig) -> httpx.Request:
     except (httpx.InvalidURL, ValueError) as err:
         shown = masked_url(url)
         raise FetchError(f"{shown} is no URL to fetch over HTTP: {_reason(err)}", url=shown, again=False) from None
-    return httpx.Request(config.method.upper(), target, headers=fields, content=content)
+    return _request(config.method.upper(), target, fields, content)
 
 
 def redirected(request: httpx.Request, response: httpx.Response) -> httpx.Request | None:
@@ -75,7 +76,13 @@ def redirected(request: httpx.Request, response: httpx.Response) -> httpx.Reques
         headers = httpx.Headers([field for field in headers.raw if field[0].lower().decode() not in _OF_THE_BODY])
     if not _same_origin(request.url, target):
         headers = httpx.Headers([field for field in headers.raw if field[0].lower().decode() in _NO_SECRETS])
-    return httpx.Request(method, target, headers=headers, content=content or None)
+    return _request(method, target, headers.raw, content or None)
+
+
+def _request(method: str, url: httpx.URL, fields: list[tuple[bytes, bytes]], content: bytes | None) -> httpx.Request:
+    request = httpx.Request(method, url, headers=fields, content=content)
+    request.stream = _Body(request.content)
+    return request
 
 
 def _web_url(url: httpx.URL) -> httpx.URL:
@@ -108,3 +115,23 @@ def _reason(err: Exception) -> str:
     """Only what was written here: the library's own words repeat the URL."""
     text = str(err)
     return text if text.startswith("it") else "it is malformed"
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body that is no generator: one that a cancelled request leaves half-way is nothing to clean up."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once(AsyncIterator[bytes]):
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
