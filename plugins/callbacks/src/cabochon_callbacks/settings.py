@@ -1,0 +1,29 @@
+"""The reporter's settings: in the peer a callback is called by the HTTP fetcher, under the fetcher's variables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from cabochon.settings_model import Seconds
+from cabochon.tls import ClientTlsSettings
+
+__all__ = ["CallbacksSettings"]
+
+
+class CallbacksSettings(ClientTlsSettings):
+    """How every callback is called."""
+
+    timeout: Seconds = Field(
+        default=timedelta(seconds=5),
+        gt=timedelta(0),
+        validation_alias="OPAL_HTTP_FETCHER_TIMEOUT",
+        description="Seconds for one request, from connecting to the last byte, redirects included.",
+    )
+    max_connections: int = Field(
+        default=50,
+        gt=0,
+        validation_alias="OPAL_CALLBACKS_MAX_CONNECTIONS",
+        description="How many deliveries may be in flight at the same time; more wait for their turn.",
+    )
