@@ -15,9 +15,11 @@ from cabochon.errors import CabochonError, PluginLoadError
 from cabochon.metrics import Metrics
 from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
+from cabochon.policy_store import PolicyStore
 from cabochon.scheduler import Update
 from cabochon.service import AgentContext, ServiceType
 from cabochon.settings import CoreSettings
+from cabochon.transaction_listener import TransactionListener
 from cabochon.transaction_log import TransactionRecord
 from cabochon.update_source import UpdateSource
 
@@ -120,7 +122,9 @@ async def open_agent(
     settings: CoreSettings,
     *,
     environ: Mapping[str, str] | None = None,
+    store: PolicyStore | None = None,
     source: UpdateSource | None = None,
+    listeners: Mapping[str, TransactionListener] | None = None,
     observe: Callable[[Update, TransactionRecord], None] | None = None,
 ) -> AsyncGenerator[Agent]:
     """Open the plugins that the settings name, and everything that goes with them.
@@ -129,7 +133,9 @@ async def open_agent(
         plugins: what is installed.
         settings: the core's.
         environ: where plugins' settings are read from; None for the process's environment.
+        store: an open policy store of the type that the settings name, to use instead of opening one.
         source: an open update source to use instead of the one that the settings name.
+        listeners: open transaction listeners by name, beside those that plugins offer.
         observe: called with every update that ends, see `Pipeline`.
 
     Raises:
@@ -150,14 +156,15 @@ async def open_agent(
                 msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
                 raise PluginLoadError(msg, plugin=offer.plugin) from err
 
-        store = await opened(store_type)
+        if store is None:
+            store = await opened(store_type)
         if source_type is not None:
             source = await opened(source_type)
         fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
         reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
-        listeners = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
+        offered = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
         parts = PipelineParts(
-            store=store,
+            store=cast("PolicyStore", store),
             source=cast("UpdateSource", source),
             fetchers={
                 name.lower(): fetcher
@@ -165,7 +172,7 @@ async def open_agent(
                 for name in (one.name, *one.registration.aliases)
             },
             fetchers_by_scheme=_by_scheme(fetchers),
-            listeners=listeners,
+            listeners={**offered, **(listeners or {})},
             reporters_by_scheme=_by_scheme(reporters),
         )
         log.info(
