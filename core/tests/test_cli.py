@@ -77,7 +77,9 @@ def test_core_command_explains_itself(name: str, capsys: pytest.CaptureFixture[s
     Each target exists and has a help text.
     """
     assert 0 == run([name, "--help"])
-    assert f"Usage: cabochon {name}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"Usage: cabochon {name}" in shown
+    assert "\\b" not in shown, "examples must keep their lines"
 
 
 def test_plugins_lists_state_reason_hooks_and_offers(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

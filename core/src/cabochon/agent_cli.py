@@ -28,14 +28,14 @@ def agent() -> None:
 
 @agent.command
 def run() -> None:
-    r"""Run until SIGTERM or Ctrl-C, or until an update source that can end has ended.
+    """Run until SIGTERM or Ctrl-C, or until an update source that can end has ended.
 
     SIGTERM lets the current commit and one last one finish, tries every waiting report once, and exits within 10 s.
 
     \b
     Examples:
       OPAL_POLICY_STORE_TYPE=MOCK OPAL_UPDATE_SOURCE=local OPAL_LOCAL_UPDATES=updates.jsonl cabochon agent run
-    """
+    """  # noqa: D301 - click's mark for text that is not to be wrapped
     settings = load_settings(CoreSettings)
     plugins = load_agent_plugins(settings)
     anyio.run(_run, plugins, settings)

@@ -50,7 +50,7 @@ class EntryOutcome:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.pass_context
 def sync(ctx: click.Context, *, sources: str | None, store: str | None, as_json: bool) -> None:
-    r"""Load base data into a policy store once, and show how each entry went.
+    """Load base data into a policy store once, and show how each entry went.
 
     Every entry is fetched and written as the agent would do it. Exits with 1 if an entry was not fetched or not saved,
     so that a build can check its data sources: with --store MOCK they are loaded into memory only.
@@ -60,7 +60,7 @@ def sync(ctx: click.Context, *, sources: str | None, store: str | None, as_json:
       cabochon sync --store MOCK --sources sources.json
       cabochon sync --store MOCK --sources '{"config": {"entries": [
           {"url": "https://data.example/users.json", "dst_path": "/users"}]}}'
-    """
+    """  # noqa: D301 - click's mark for text that is not to be wrapped
     settings = load_settings(CoreSettings)
     changed = {"should_report_on_data_updates": False, "policy_updater_enabled": False}
     settings = settings.model_copy(update={**changed, "policy_store_type": store or settings.policy_store_type})
