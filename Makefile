@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format typecheck bench mutants venv constraints clean
+.PHONY: help demo test coverage lint format typecheck docs bench mutants venv constraints clean
 
 # The first of these that runs, is new enough and can make a virtual environment. `make PYTHON=... demo` picks another.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -64,6 +64,9 @@ format: $(VENV)/.stamp-dev ## Format, and mend what the linter can mend safely
 
 typecheck: $(VENV)/.stamp-dev ## Check the types, strictly, tests included
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright $(ARGS)
+
+docs: $(VENV)/.stamp-dev ## Write the pages of docs/ that follow from the code
+	@$(BIN)/python docs/generate.py $(ARGS)
 
 bench: $(VENV)/.stamp-dev ## Measure the pipeline
 	@$(BIN)/python benchmarks/pipeline.py $(ARGS)

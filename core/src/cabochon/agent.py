@@ -110,7 +110,6 @@ class Agent:
             log.error(  # noqa: TRY400 - the traceback is the service author's business, at debug level
                 "service.failed", service=service.name, error=f"{type(err).__name__}: {err}"
             )
-            log.debug("service.failed", service=service.name, exc_info=err)
         finally:
             started.set()
             over.set()

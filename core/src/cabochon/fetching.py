@@ -81,7 +81,8 @@ class FetchPool:
                 except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a fetcher raises is the fetcher's
                     name = type(fetcher).__name__
                     last = FetchError(
-                        f"{masked_url(spec.url)}: {name} failed with {type(err).__name__}: {err}", url=spec.url
+                        f"{masked_url(spec.url)}: {name} failed with {type(err).__name__}: {err}",
+                        url=masked_url(spec.url),
                     )
                 self._metrics.count("fetches.failed")
                 wait = self._retry.backoff.wait_s(attempt, at_least_s=last.retry_after_s)
@@ -94,7 +95,7 @@ class FetchPool:
         # Only the deadline leads here: the loop returns or raises.
         why = f" (before that: {last})" if last is not None else ""
         msg = f"{masked_url(spec.url)} did not answer before the deadline of the update{why}"
-        raise FetchTimeoutError(msg, url=spec.url)
+        raise FetchTimeoutError(msg, url=masked_url(spec.url))
 
     def _choose(self, spec: DataSourceEntry) -> Fetcher:
         named = (spec.config or {}).get("fetcher")
@@ -102,14 +103,14 @@ class FetchPool:
             fetcher = self._by_name.get(str(named).lower())
             if fetcher is None:
                 msg = f"no fetcher is named {named!r}; installed: {', '.join(sorted(self._by_name)) or 'none'}"
-                raise FetchError(msg, url=spec.url, again=False)
+                raise FetchError(msg, url=masked_url(spec.url), again=False)
             return fetcher
         scheme, colon, _ = spec.url.partition(":")
         fetcher = self._by_scheme.get(scheme.lower()) if colon else None
         if fetcher is None:
             what = f"its URL {masked_url(spec.url)!r}" if spec.url else "an entry with neither data nor url"
             msg = f"no fetcher is installed for {what}; known schemes: {', '.join(sorted(self._by_scheme)) or 'none'}"
-            raise FetchError(msg, url=spec.url, again=False)
+            raise FetchError(msg, url=masked_url(spec.url), again=False)
         return fetcher
 
 
@@ -119,5 +120,6 @@ async def _checked(spec: DataSourceEntry, raw: bytes) -> Fetched:
         operations = json_patch.parse(value) if spec.save_method == "PATCH" else ()
     except JsonError as err:
         msg = f"{masked_url(spec.url)} gave {len(raw)} bytes that can't be used: {err}"
-        raise FetchDecodeError(msg, url=spec.url, again=False) from err
+        # A maintenance page, say: the next try may find the document.
+        raise FetchDecodeError(msg, url=masked_url(spec.url), again=True) from err
     return Fetched(value, operations)

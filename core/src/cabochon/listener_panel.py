@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cabochon.document_path import DocumentPath
 from cabochon.metrics import Metrics
@@ -21,7 +21,13 @@ log = structlog.get_logger()
 _ENDED_BUFFER = 10_000
 _ENDED_TIMEOUT_S = 5.0
 
-_Ended = tuple[TransactionRecord, TransactionLog]
+
+class _Mailbox:
+    """What one listener has not heard of yet, in order."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[TransactionRecord, TransactionLog]] = deque()
+        self.arrived = anyio.Event()
 
 
 class ListenerPanel:
@@ -31,8 +37,8 @@ class ListenerPanel:
         self._listeners = dict(listeners)
         self._active = dict(listeners)
         self._metrics = metrics
-        self._ended: dict[str, tuple[MemoryObjectSendStream[_Ended], MemoryObjectReceiveStream[_Ended]]] = {
-            name: anyio.create_memory_object_stream[_Ended](_ENDED_BUFFER)
+        self._mailboxes = {
+            name: _Mailbox()
             for name, listener in listeners.items()
             if type(listener).ended is not TransactionListener.ended
         }
@@ -71,33 +77,43 @@ class ListenerPanel:
 
     def ended(self, records: Sequence[TransactionRecord], now: TransactionLog) -> None:
         """Pass on that transactions have ended; never waits."""
-        for name, (send, _) in self._ended.items():
+        for name, mailbox in self._mailboxes.items():
             for record in records:
-                try:
-                    send.send_nowait((record, now))
-                except anyio.WouldBlock:
+                if len(mailbox.waiting) >= _ENDED_BUFFER:
                     self._metrics.count("listeners.missed")
                     log.warning("transaction_listener.missed", listener=name, transaction_id=record.id)
+                else:
+                    mailbox.waiting.append((record, now))
+            mailbox.arrived.set()
 
     async def run(self) -> None:
         """Tell listeners what has ended, each in order and under a deadline, until cancelled."""
         async with anyio.create_task_group() as tasks:
-            for name, (_, receive) in self._ended.items():
-                tasks.start_soon(self._tell, name, self._listeners[name], receive)
+            for name, mailbox in self._mailboxes.items():
+                tasks.start_soon(self._tell_all, name, mailbox)
 
-    async def _tell(self, name: str, listener: TransactionListener, ended: MemoryObjectReceiveStream[_Ended]) -> None:
-        async for record, now in ended:
-            try:
-                with anyio.fail_after(_ENDED_TIMEOUT_S):
-                    await listener.ended(record, now)
-            except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
-                self._metrics.count("listeners.failed")
-                log.warning(
-                    "transaction_listener.failed",
-                    listener=name,
-                    transaction_id=record.id,
-                    error=f"{type(err).__name__}: {err}",
-                )
+    async def _tell_all(self, name: str, mailbox: _Mailbox) -> None:
+        listener = self._listeners[name]
+        while True:
+            await mailbox.arrived.wait()
+            mailbox.arrived = anyio.Event()
+            while mailbox.waiting:
+                await self._tell(name, listener, *mailbox.waiting.popleft())
+
+    async def _tell(
+        self, name: str, listener: TransactionListener, record: TransactionRecord, now: TransactionLog
+    ) -> None:
+        try:
+            with anyio.fail_after(_ENDED_TIMEOUT_S):
+                await listener.ended(record, now)
+        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
+            self._metrics.count("listeners.failed")
+            log.warning(
+                "transaction_listener.failed",
+                listener=name,
+                transaction_id=record.id,
+                error=f"{type(err).__name__}: {err}",
+            )
 
 
 def _check_owned(listener: TransactionListener, change: Change) -> None:

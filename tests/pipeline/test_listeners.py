@@ -1,0 +1,115 @@
+"""Transaction listeners: what they add lands in the same commit, and none of them can hurt the sync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from cabochon import Change, DocumentPath, SetData, TransactionListener
+from cabochon.transaction_log import TransactionLog, TransactionRecord
+
+from .conftest import Start
+
+PLACE = DocumentPath.parse("/system/listener")
+
+
+class _Listener(TransactionListener):
+    owned_paths = (PLACE,)
+
+    def __init__(self, *, writes: DocumentPath = PLACE, value: bytes = b"1", error: Exception | None = None) -> None:
+        self.change = SetData(writes, value)
+        self.error = error
+        self.ids: list[str] = []
+
+    def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
+        if self.error is not None:
+            raise self.error
+        return [self.change]
+
+
+class _Hearing(TransactionListener):
+    def __init__(self, *, error: Exception | None = None, hang: bool = False) -> None:
+        self.error = error
+        self.hang = hang
+        self.ids: list[str] = []
+
+    async def ended(self, record: TransactionRecord, log: TransactionLog) -> None:
+        self.ids.append(record.id)
+        if self.hang:
+            await anyio.sleep_forever()
+        if self.error is not None:
+            raise self.error
+
+
+def _named(events: Sequence[Any], event: str) -> list[str]:
+    return [one["listener"] for one in events if one["event"] == event]
+
+
+async def test_listeners_changes_land_in_the_same_commit(start: Start) -> None:
+    """
+    No commit that writes the data is without what the listeners add.
+    """
+    async with start(listeners={"own": _Listener()}) as running:
+        await running.publish("u1", {"dst_path": "/users/bob", "data": {"role": "admin"}})
+        await running.ended("u1")
+
+        (commit,) = [commit for commit in running.engine.commits if commit.changes.writes]
+        assert {"/system/listener", "/system/opal"} == {
+            str(change.path) for change in commit.changes.state if isinstance(change, SetData)
+        }
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [
+        pytest.param(_Listener(error=ValueError("broken")), id="raises"),
+        pytest.param(_Listener(writes=DocumentPath.parse("/users/bob")), id="writes elsewhere"),
+        pytest.param(_Listener(writes=PLACE / "a" / "b", value=b"nonsense"), id="is refused"),
+    ],
+)
+@pytest.mark.parametrize("blames", [True, False])
+async def test_bad_listener_is_quarantined_and_named(start: Start, listener: _Listener, blames: bool) -> None:  # noqa: FBT001
+    """
+    Whatever is wrong with it, the updates land, and the log says whose fault it was.
+    """
+    with capture_logs() as events:
+        async with start(listeners={"culprit": listener}) as running:
+            running.engine.blames = blames
+            running.engine.reject_data = _reject_nonsense
+            for number in range(3):
+                await running.publish(f"u{number}", {"dst_path": f"/users/u{number}", "data": number})
+            await running.ended("u2")
+
+            assert {"users": {"u0": 0, "u1": 1, "u2": 2}} == running.engine.documents
+            await running.until(lambda: running.engine.get("/system/opal/ready"), "ready in the engine")
+    assert ["culprit"] == _named(events, "transaction_listener.quarantined")
+
+
+def _reject_nonsense(change: Change) -> str | None:
+    return "nonsense" if isinstance(change, SetData) and change.value == b"nonsense" else None
+
+
+@pytest.mark.parametrize(
+    "listener", [_Hearing(error=ValueError("broken")), _Hearing(hang=True)], ids=["raises", "hangs"]
+)
+async def test_bad_ended_does_not_stall_anyone(start: Start, listener: _Hearing) -> None:
+    """
+    A listener that raises or hangs when told of an end is heard of in the log; the others hear of everything, in order.
+    """
+    good = _Hearing()
+    listener.ids.clear()
+    with capture_logs() as events:
+        async with start(listeners={"bad": listener, "good": good}) as running:
+            ids = [f"u{number}" for number in range(20)]
+            for update_id in ids:
+                await running.publish(update_id, {"dst_path": f"/{update_id}", "data": 1})
+            await running.until(lambda: ids == good.ids, "the good listener has heard of all")
+            assert ids[0] == listener.ids[0]
+            if listener.error is not None:
+                await running.until(lambda: ids == listener.ids, "the raising listener has heard of all")
+    if listener.error is not None:
+        assert {"bad"} == set(_named(events, "transaction_listener.failed"))
