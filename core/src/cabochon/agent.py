@@ -105,7 +105,7 @@ class Agent:
                 started.set()
                 log.info("service.started", service=service.name)
                 await stop.wait()
-        except Exception as err:  # a guarded edge: whatever a service raises is the service's
+        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a service raises is the service's
             self.context.metrics.count("services.failed")
             log.error(  # noqa: TRY400 - the traceback is the service author's business, at debug level
                 "service.failed", service=service.name, error=f"{type(err).__name__}: {err}"

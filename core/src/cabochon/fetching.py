@@ -79,11 +79,8 @@ class FetchPool:
                 except FetchError as err:
                     last = err
                 except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a fetcher raises is the fetcher's
-                    name = type(fetcher).__name__
-                    last = FetchError(
-                        f"{masked_url(spec.url)}: {name} failed with {type(err).__name__}: {err}",
-                        url=masked_url(spec.url),
-                    )
+                    why = f"{type(fetcher).__name__} failed with {type(err).__name__}: {err}"
+                    last = FetchError(f"{masked_url(spec.url)}: {why}", url=masked_url(spec.url))
                 self._metrics.count("fetches.failed")
                 wait = self._retry.backoff.wait_s(attempt, at_least_s=last.retry_after_s)
                 if not last.again or attempt == self._retry.attempts or anyio.current_time() + wait >= deadline:

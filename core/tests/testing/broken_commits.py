@@ -124,7 +124,7 @@ class AddsByReplacing(ReferenceStore):
 
 @breaks("test_patch_that_does_not_apply_is_refused", PatchOperation("add", DocumentPath(("list", "3")), b"1"))
 class AppendsBeyondTheEnd(ReferenceStore):
-    def insert(self, node: list[Json], path: DocumentPath, value: Json) -> None:  # noqa: ARG002
+    def insert(self, node: list[Json], path: DocumentPath, value: Json) -> None:
         node.append(value)
 
 

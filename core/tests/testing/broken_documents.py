@@ -201,7 +201,7 @@ class StopsAtDepth(ReferenceStore):
 
 @breaks("test_value_that_is_no_json_is_refused")
 class RaisesItsRefusals(ReferenceStore):
-    def decoded(self, raw: bytes, path: DocumentPath) -> Json:  # noqa: ARG002
+    def decoded(self, raw: bytes, path: DocumentPath) -> Json:
         return decode(raw)
 
 

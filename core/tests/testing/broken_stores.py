@@ -78,7 +78,7 @@ class AnswersOnce(ReferenceStore):
 class RefusesDataWithoutAName(ReferenceStore):
     traits = StoreTraits(policy_unit="files", data_unit="none", atomic="commit")
 
-    def apply(self, holds: Holding, change: Change) -> None:  # noqa: ARG002
+    def apply(self, holds: Holding, change: Change) -> None:
         raise StoreRejectedError("no")
 
 
@@ -211,5 +211,5 @@ class AddsSetsOfPolicies(ReferenceStore):
 
 @breaks("test_policies_are_judged_before")
 class FindsAllPoliciesGood(ReferenceStore):
-    async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:  # noqa: ARG002
+    async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
         return []

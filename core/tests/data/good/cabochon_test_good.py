@@ -17,7 +17,7 @@ class GoodSettings(Settings):
 
 
 class GoodFetcher(Fetcher):
-    async def fetch(self, url: str, config: Mapping[str, Any]) -> bytes:  # noqa: ARG002
+    async def fetch(self, url: str, config: Mapping[str, Any]) -> bytes:
         return b"{}"
 
 
