@@ -467,11 +467,12 @@ def _halves(parts: list[Part]) -> list[list[Part]] | None:
     for part in parts:
         mine = [entry for entry in part.entries if id(entry) in first]
         rest = [entry for entry in part.entries if id(entry) not in first]
-        if mine and any(entry.state is EntryState.READY for entry in rest):
+        still_writes = any(entry.state is EntryState.READY for entry in rest)
+        if mine and still_writes:
             left.append(Part(part.update, mine, last=False))
             right.append(Part(part.update, rest, last=part.last))
-        elif mine or not right:
-            left.append(part)
-        else:
+        elif still_writes or right:
             right.append(part)
+        else:
+            left.append(part)
     return [left, right]
