@@ -160,7 +160,7 @@ def _hook(kind: registrations.Kind[Any]) -> str:
     behind = _BEHIND.get(kind.hook)
     if behind is not None:
         parts.append(_object(behind))
-    parts.append("If it goes wrong: " + sentences(doc["Errors"]) + "\n")
+    parts.append("If it goes wrong: " + sentences(doc["Errors"][0].lower() + doc["Errors"][1:]) + "\n")
     about, _, code = doc["Example"].partition("\n\n")
     parts.append(f"{sentences(about).strip()}\n\n```python\n{inspect.cleandoc(code)}\n```\n")
     return "\n".join(parts)
