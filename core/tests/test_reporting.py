@@ -141,7 +141,7 @@ async def test_refused_delivery_is_dropped_counted_and_logged() -> None:
     """
     What can't succeed is not tried again.
     """
-    reporter = _Reporter(lambda *_: ReportError("404 Not Found", again=False))
+    reporter = _Reporter(lambda _callback, _try: ReportError("404 Not Found", again=False))
     with capture_logs() as events:
         async with _outbox(reporter, "http://one") as (reporting, metrics):
             reporting.submit(_report("u1"))
@@ -171,7 +171,7 @@ async def test_outbox_is_bounded() -> None:
     """
     The oldest reports give way, and are counted.
     """
-    reporter = _Reporter(lambda *_: "hang")
+    reporter = _Reporter(lambda _callback, _try: "hang")
     async with _outbox(reporter, "http://one", outbox_size=10, timeout_s=1e9) as (reporting, metrics):
         for number in range(50):
             reporting.submit(_report(f"u{number}"))
@@ -236,7 +236,7 @@ async def test_secrets_of_a_callback_are_not_logged() -> None:
     """
     Neither its headers nor what its URL carries.
     """
-    reporter = _Reporter(lambda *_: ReportError("503"))
+    reporter = _Reporter(lambda _callback, _try: ReportError("503"))
     pair = ("http://user:hunter2@one/?token=s3cret", {"headers": {"authorization": "Bearer abc"}})
     with capture_logs() as events:
         async with _outbox(reporter, attempts=3) as (reporting, metrics):
