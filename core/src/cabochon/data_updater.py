@@ -17,7 +17,7 @@ from cabochon.backoff import Backoff
 from cabochon.committer import Committer
 from cabochon.document_path import DocumentPath
 from cabochon.duplicates_filter import DuplicatesFilter
-from cabochon.errors import DocumentPathError, FetchError, PatchFailedError, PathConflictError, SourceError
+from cabochon.errors import DocumentPathError, FetchError, PatchFailedError, SourceError
 from cabochon.fetching import FetchPool
 from cabochon.json_values import JsonError
 from cabochon.reporting import PendingReport
@@ -127,9 +127,7 @@ class DataUpdater:
         try:
             path = DocumentPath.parse(spec.dst_path)
         except DocumentPathError as err:
-            return _unusable(
-                Entry(DocumentPath(), spec.save_method, spec), PathConflictError(str(err), path=spec.dst_path)
-            )
+            return self._unusable(Entry(DocumentPath(), spec.save_method, spec), err)
         entry = Entry(path, spec.save_method, spec)
         raw = spec.inline
         if raw is None:
@@ -140,7 +138,14 @@ class DataUpdater:
             return entry.ready(raw, json_patch.parse(raw))
         except JsonError as err:
             entry.fetched, entry.raw = True, raw
-            return _unusable(entry, PatchFailedError(str(err), path=spec.dst_path))
+            return self._unusable(entry, PatchFailedError(str(err), path=spec.dst_path))
+
+    def _unusable(self, entry: Entry, error: Exception) -> Entry:
+        entry.state = EntryState.REFUSED
+        entry.error = error
+        self._metrics.count("writes.refused")
+        log.warning("data_update.unusable", dst_path=entry.spec.dst_path if entry.spec else "", error=str(error))
+        return entry
 
     async def _fetch(self, entry: Entry) -> None:
         spec = entry.spec
@@ -274,15 +279,10 @@ class DataUpdater:
         failed.trying = entry
         update = Update(failed.owner.update_id, [entry], Kind.RETRY, context=failed)
         update.origin = failed.origin
+        update.source = failed.entry.update.source
         log.info("data_update.retried", update_id=update.id, dst_path=spec.dst_path, attempt=failed.tries + 1)
         self.submit(update, deadlines=min(failed.tries + 1, _LONGEST_DEADLINES))
 
 
-def _unusable(entry: Entry, error: Exception) -> Entry:
-    entry.state = EntryState.REFUSED
-    entry.error = error
-    return entry
-
-
 def _comparable(spec: DataSourceEntryWithPollingInterval) -> tuple[object, ...]:
-    return (spec.url, str(spec.config), spec.topics, spec.dst_path, spec.save_method, bytes(spec.data))
+    return (spec.url, str(spec.config), spec.topics, spec.dst_path, spec.save_method, spec.inline)

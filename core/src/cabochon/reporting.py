@@ -233,9 +233,6 @@ async def _finished(pending: PendingReport) -> bytes:
     )
 
 
-_NULL = msgspec.Raw(b"null")
-
-
 def _without_data(spec: DataSourceEntry) -> DataSourceEntry:
     """Leave the document out of its report: the hash stands for it, as on the peer's page."""
-    return msgspec.structs.replace(spec, data=_NULL)
+    return msgspec.structs.replace(spec, data=msgspec.UNSET)

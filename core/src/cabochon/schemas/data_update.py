@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from cabochon.schemas.callbacks import UpdateCallback
 
@@ -21,8 +21,6 @@ __all__ = [
 DEFAULT_DATA_TOPIC = "policy_data"
 SaveMethod = Literal["PUT", "PATCH"]
 
-_NULL = Raw(b"null")
-
 
 class DataSourceEntry(Struct, frozen=True, kw_only=True, gc=False):
     """One document to obtain and where it goes.
@@ -33,7 +31,8 @@ class DataSourceEntry(Struct, frozen=True, kw_only=True, gc=False):
         topics: who is meant.
         dst_path: where the document goes, as in OPA's data API.
         save_method: PUT replaces what is at `dst_path`; PATCH applies a JSON patch (RFC 6902) to it.
-        data: the document (or patch) itself as raw JSON, untouched; JSON null means "fetch it from `url`".
+        data: the document (or patch) itself as raw JSON, untouched; unset or null means "fetch it from `url`". Unset is
+            left out when written: the peer refuses an entry that is to be patched and has null here.
     """
 
     url: str
@@ -41,11 +40,13 @@ class DataSourceEntry(Struct, frozen=True, kw_only=True, gc=False):
     topics: tuple[str, ...] = (DEFAULT_DATA_TOPIC,)
     dst_path: str = ""
     save_method: SaveMethod = "PUT"
-    data: Raw = _NULL
+    data: Raw | UnsetType = UNSET
 
     @property
     def inline(self) -> bytes | None:
         """The raw JSON that came with the entry, or None if it is to be fetched."""
+        if self.data is UNSET:
+            return None
         raw = bytes(self.data)
         return None if raw == b"null" else raw
 
