@@ -8,19 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
 import pytest
+from msgspec import Raw
 from structlog.testing import capture_logs
 
-from cabochon import AgentContext, Plugins, ServiceType, hookimpl
+from cabochon import AgentContext, Connected, Plugins, ServiceType, SourceEvent, hookimpl
 from cabochon.agent import open_agent
 from cabochon.base_data_source import BaseDataSource
-from cabochon.schemas import DataSourceConfig
+from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
 from cabochon.settings import CoreSettings
 from cabochon_mock_store import MockEngine, mock_store_type
 
@@ -198,3 +199,29 @@ async def test_agent_is_stopped_from_outside() -> None:
     ):
         await tasks.start(agent.run)
         agent.stop()
+
+
+async def test_source_that_breaks_is_followed_again() -> None:
+    """
+    Its error is logged and counted; what it gives after its next connection is applied.
+    """
+
+    class Breaking(BaseDataSource):
+        tries = 0
+
+        async def events(self) -> AsyncIterator[SourceEvent]:
+            self.tries += 1
+            yield Connected()
+            if self.tries == 1:
+                raise OSError("cable cut")
+
+    engine = MockEngine()
+    entry = DataSourceEntryWithPollingInterval(url="", dst_path="/a", data=Raw(b"[1]"))
+    source = Breaking(DataSourceConfig(entries=(entry,)))
+    with capture_logs() as events:
+        async with open_agent(Plugins.of(("p", _Services(engine))), SETTINGS, source=source, environ={}) as agent:
+            await agent.run_until_source_ends()
+            assert 1 == agent.pipeline.metrics.snapshot()["update_source.failed"]
+
+    assert {"a": [1]} == engine.documents
+    assert ["OSError: cable cut"] == [event["error"] for event in events if event["event"] == "update_source.failed"]

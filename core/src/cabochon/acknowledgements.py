@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import structlog
 
 from cabochon.errors import SourceError
+from cabochon.source_calls import asked
 from cabochon.update_source import UpdateSource
 
 __all__ = ["Acknowledgements"]
@@ -55,7 +57,6 @@ class Acknowledgements:
             self._wake = anyio.Event()
             position, self._ready = self._ready, None
             try:
-                with anyio.fail_after(_TIMEOUT_S):
-                    await self._source.acknowledge(position)
-            except (SourceError, TimeoutError) as err:
-                log.warning("update_source.acknowledge_failed", error=str(err) or "no answer before the deadline")
+                await asked(partial(self._source.acknowledge, position), within_s=_TIMEOUT_S)
+            except SourceError as err:
+                log.warning("update_source.acknowledge_failed", error=str(err))

@@ -84,15 +84,12 @@ class EngineSender:
 
     async def _landed_after_all(self, guard: Guard, deadline: float) -> bool:
         """Read the marker back until the engine says whether the commit is in force."""
-        store = self._view.store
-        if not isinstance(store, SupportsMarker):
-            return False
         tries = 0
         while True:
             tries += 1
             try:
                 with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
-                    found = await store.read_marker()
+                    found = await self._view.read_marker()
             except (StoreUnavailableError, TimeoutError) as err:
                 wait = self._backoff.wait_s(tries)
                 if anyio.current_time() + wait >= deadline:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cabochon.desired_state import DesiredState
 from cabochon.document_path import DocumentPath
+from cabochon.errors import PolicyStoreError, StoreUnavailableError
 from cabochon.policy_store import (
     Guard,
     Marker,
@@ -19,15 +22,19 @@ from cabochon.transaction_log import TransactionLog
 
 __all__ = ["Dirty", "EngineView"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Dirty:
     """A path whose latest write is in the desired state and not known to be in the engine.
 
-    `number` is the newest such update's; `replaced` says that the whole document there was replaced.
+    `number` is the origin of the newest such update, `arrival` its own number; `replaced` says that the whole document
+    there was replaced.
     """
 
     number: int
+    arrival: int
     replaced: bool
 
 
@@ -73,10 +80,18 @@ class EngineView:
         if guard is not None:
             self.marker, self.doubtful = guard.leaves, None
 
-    def mark_dirty(self, path: DocumentPath, number: int, *, replaced: bool) -> None:
+    def mark_dirty(self, path: DocumentPath, number: int, arrival: int, *, replaced: bool) -> None:
         """Take note that `path` must be written again."""
         known = self.dirty.get(path)
-        self.dirty[path] = Dirty(number, replaced or (known is not None and known.replaced))
+        self.dirty[path] = Dirty(number, arrival, replaced or (known is not None and known.replaced))
+
+    async def read_marker(self) -> Marker | None:
+        """Read the engine's marker; None if it holds none, or can't hold one.
+
+        Raises:
+            StoreUnavailableError: it does not answer.
+        """
+        return await _asked(self.store.read_marker) if isinstance(self.store, SupportsMarker) else None
 
     async def holds_our_state(self) -> bool:
         """Ask the engine whether it is the one we filled; True where it has no way to tell.
@@ -85,11 +100,11 @@ class EngineView:
             StoreUnavailableError: it does not answer.
         """
         if isinstance(self.store, SupportsMarker):
-            found = await self.store.read_marker()
+            found = await self.read_marker()
             return found is not None and found in {self.marker, self.doubtful}
         if isinstance(self.store, SupportsRestartToken):
-            return await self.store.restart_token() == self.token
-        await self.store.health()
+            return await _asked(self.store.restart_token) == self.token
+        await _asked(self.store.health)
         return True
 
     def can_tell(self) -> bool:
@@ -98,17 +113,27 @@ class EngineView:
 
     async def settle_marker(self) -> None:
         """Adopt the marker that the engine holds, where that was in doubt."""
-        if self.doubtful is not None and isinstance(self.store, SupportsMarker):
-            found = await self.store.read_marker()
-            if found == self.doubtful:
-                self.marker = found
+        if self.doubtful is not None:
+            if await self.read_marker() == self.doubtful:
+                self.marker = self.doubtful
             self.doubtful = None
 
     async def note_token(self) -> None:
         """Remember the token of the engine that is about to be filled."""
         if isinstance(self.store, SupportsRestartToken):
-            self.token = await self.store.restart_token()
+            self.token = await _asked(self.store.restart_token)
 
     async def left_by_others(self) -> list[DocumentPath]:
         """Ask the engine which paths an earlier life has claimed."""
-        return list(await self.store.owned_paths()) if isinstance(self.store, SupportsOwnership) else []
+        return list(await _asked(self.store.owned_paths)) if isinstance(self.store, SupportsOwnership) else []
+
+
+async def _asked(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask the store something; whatever it raises instead of its contract's error counts as no answer."""
+    try:
+        return await question()
+    except PolicyStoreError:
+        raise
+    except Exception as err:
+        msg = f"the policy store failed with {type(err).__name__}: {err}"
+        raise StoreUnavailableError(msg) from err

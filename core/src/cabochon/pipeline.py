@@ -37,7 +37,7 @@ from cabochon.transaction import Transaction, TransactionalStore
 from cabochon.transaction_listener import TransactionListener
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 from cabochon.update_end import Caller, UpdateEnd
-from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, UpdateSource
+from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent, UpdateSource
 
 __all__ = ["Pipeline", "PipelineParts"]
 
@@ -281,25 +281,48 @@ class Pipeline:
             log.warning("updates.dropped", count=self.end.under_way, why="the agent stops")
 
     async def _take_in(self) -> None:
-        updater = self._updater
-        async for event in self._parts.source.events():
-            match event:
-                case DataUpdateReceived():
-                    if self._settings.data_updater_enabled and updater is not None:
-                        await updater.receive(event)
-                case Connected(resumed):
-                    log.info("update_source.connected", resumed=resumed)
-                    self._committer.change_log(_connected)
-                    self._policies.request()
-                    if self._settings.data_updater_enabled and updater is not None:
-                        await updater.connected(resumed=resumed)
-                case Disconnected(reason):
-                    log.warning("update_source.disconnected", reason=reason)
-                    self._committer.change_log(_disconnected)
-                case PolicyChanged(_, directories):
-                    self._policies.request(directories)
+        """Follow the source to its end; one that breaks is followed again from its next connection on."""
+        backoff = self._backoff(1.0, 30.0)
+        tries = 0
+        events = self._parts.source.events()
+        while True:
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                break
+            except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a source raises is the source's
+                tries += 1
+                wait = backoff.wait_s(tries)
+                self.metrics.count("update_source.failed")
+                log.warning(
+                    "update_source.failed", error=f"{type(err).__name__}: {err}", attempt=tries, wait_s=round(wait, 3)
+                )
+                self._committer.change_log(_disconnected)
+                await anyio.sleep(wait)
+                events = self._parts.source.events()
+            else:
+                tries = 0
+                await self._take(event)
         log.info("update_source.ended")
         self._intake_ended.set()
+
+    async def _take(self, event: SourceEvent) -> None:
+        updater = self._updater if self._settings.data_updater_enabled else None
+        match event:
+            case DataUpdateReceived():
+                if updater is not None:
+                    await updater.receive(event)
+            case Connected(resumed):
+                log.info("update_source.connected", resumed=resumed)
+                self._committer.change_log(_connected)
+                self._policies.request()
+                if updater is not None:
+                    await updater.connected(resumed=resumed)
+            case Disconnected(reason):
+                log.warning("update_source.disconnected", reason=reason)
+                self._committer.change_log(_disconnected)
+            case PolicyChanged(_, directories):
+                self._policies.request(directories)
 
     # --------------------------------------------------------------------------------------------- turns of events
 
