@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from pydantic import BeforeValidator, Field
 
-from cabochon import CommaList, Masked, Settings
-from cabochon.schemas import DataSourceConfig, ServerDataSourceConfig
+from cabochon import CommaList, ConfigurationError, Masked, Settings
+from cabochon.base_data_source import parse_data_sources
+from cabochon.schemas import DataSourceConfig
 
 __all__ = ["LocalSourceSettings"]
 
@@ -18,15 +18,9 @@ def _data_sources(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        try:
-            return msgspec.json.decode(value, type=DataSourceConfig)
-        except msgspec.ValidationError:
-            whole = msgspec.json.decode(value, type=ServerDataSourceConfig)
-    except msgspec.DecodeError as err:
-        raise ValueError(f'should be {{"config": {{"entries": [...]}}}} or {{"entries": [...]}}: {err}') from None
-    if whole.config is None:
-        raise ValueError("should hold the entries themselves: the local source follows no external_source_url")
-    return whole.config
+        return parse_data_sources(value, where="it")
+    except ConfigurationError as err:
+        raise ValueError(str(err).removeprefix("it: ")) from None
 
 
 class LocalSourceSettings(Settings):

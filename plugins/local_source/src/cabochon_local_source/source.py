@@ -90,7 +90,7 @@ class LocalUpdateSource(UpdateSource):
                     rest += chunk
                     end = rest.rfind(b"\n", len(rest) - len(chunk)) + 1
                     if end:
-                        lines, rest = bytes(rest[:end]).split(b"\n"), rest[end:]
+                        lines, rest = bytes(rest[: end - 1]).split(b"\n"), rest[end:]
                         yield lines
                 elif self._settings.follow:
                     await anyio.sleep(_FOLLOW_EVERY_S)
