@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 from structlog.testing import capture_logs
 
-from cabochon import Connected, DataUpdateReceived
+from cabochon import Connected, DataUpdateReceived, load_settings
 from cabochon_local_source.settings import LocalSourceSettings
 from cabochon_local_source.source import open_local_source
 
@@ -21,7 +21,7 @@ async def test_lines_are_numbered_as_in_the_file_however_they_arrive(tmp_path: P
     """
     file = tmp_path / "updates.jsonl"
     file.write_text(line("first") + "\n" + line("second"))
-    settings = LocalSourceSettings(updates=str(file), follow=True)
+    settings = load_settings(LocalSourceSettings, {"OPAL_LOCAL_UPDATES": str(file), "OPAL_LOCAL_FOLLOW": "true"})
     async with open_local_source(settings) as source:
         events: Any = source.events()
         with capture_logs() as logged, anyio.fail_after(10):
@@ -45,7 +45,8 @@ async def test_last_line_without_its_end_counts_at_the_end_of_the_file(tmp_path:
     """
     file = tmp_path / "updates.jsonl"
     file.write_text(line("first") + line("second").rstrip())
-    async with open_local_source(LocalSourceSettings(updates=str(file))) as source:
+    settings = load_settings(LocalSourceSettings, {"OPAL_LOCAL_UPDATES": str(file)})
+    async with open_local_source(settings) as source:
         ids = [event.update.id async for event in source.events() if isinstance(event, DataUpdateReceived)]
 
     assert ["first", "second"] == ids

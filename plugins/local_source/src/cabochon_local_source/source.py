@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
@@ -44,12 +44,13 @@ class LocalUpdateSource(UpdateSource):
         if self._settings.updates is None:
             return
         number = 0
-        async for lines in self._batches(self._settings.updates):
-            for line in lines:
-                number += 1
-                event = self._event(line, number)
-                if event is not None:
-                    yield event
+        async with aclosing(self._batches(self._settings.updates)) as batches:
+            async for lines in batches:
+                for line in lines:
+                    number += 1
+                    event = self._event(line, number)
+                    if event is not None:
+                        yield event
 
     async def data_sources(self) -> DataSourceConfig:
         """Return the base data sources of the settings."""
@@ -78,7 +79,7 @@ class LocalUpdateSource(UpdateSource):
             log.warning("data_update.malformed", line=number, error=str(err))
             return None
 
-    async def _batches(self, where: str) -> AsyncIterator[list[bytes]]:
+    async def _batches(self, where: str) -> AsyncGenerator[list[bytes]]:
         """Read whole lines off the event loop; what follows the last line's end waits for more, or for the end."""
         stream = cast("BufferedReader", sys.stdin.buffer) if where == "-" else await to_thread.run_sync(_open, where)
         try:
