@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$")
 _SERVICE_ADDRESS = re.compile(r"^(tcp|udp|sctp)://|^[\d.]+$|^\d+$|^(tcp|udp|sctp)$")
 
-_HIDDEN_MEMBER = re.compile(r"header|data$|body|cookie|auth|token|secret|password|key|credential", re.IGNORECASE)
+_HIDDEN_MEMBER = re.compile(r"header|^data$|body|cookie|auth|token|secret|password|key|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
