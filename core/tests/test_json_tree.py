@@ -259,6 +259,17 @@ def test_copy_is_a_copy() -> None:
     assert [{"a": {"x": [1]}, "b": {"x": [1, 2]}}] == holder
 
 
+@pytest.mark.parametrize("pointer", ["", "/list", "/list/0"])
+def test_move_onto_itself_changes_nothing(pointer: str) -> None:
+    """
+    A value moved to where it is stays there, the whole document included.
+    """
+    holder = [copy.deepcopy(DOCUMENT)]
+    json_tree.patch(holder, [operation("move", pointer, source=pointer)], [])
+
+    assert holder == [DOCUMENT]
+
+
 def test_numbers_of_a_patch_are_exact() -> None:
     """
     A value that a patch brings keeps every digit.

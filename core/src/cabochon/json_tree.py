@@ -171,7 +171,9 @@ def _transfer(holder: Holder, operation: PatchOperation, undo: Undo) -> None:
         raise _missing(source)
     if operation.op == "copy":
         value = json_values.decode(json_values.encode(value))
-    elif source != operation.path and source.covers(operation.path):
+    elif source == operation.path:
+        return
+    elif source.covers(operation.path):
         msg = "a value can't be moved into itself"
         raise PatchFailedError(msg, path=str(operation.path))
     else:
