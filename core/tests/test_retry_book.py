@@ -8,12 +8,14 @@ from cabochon.backoff import Backoff
 from cabochon.document_path import DocumentPath
 from cabochon.retry_book import Cause, FailedEntry, RetryBook
 from cabochon.scheduler import Entry, Method
+from cabochon.schemas import DataSourceEntry
 
 BACKOFF = Backoff(first_s=2, longest_s=8, random=Random(1))  # noqa: S311 - jitter
 
 
 def _failed(path: str, origin: int, cause: Cause = Cause.FETCH, method: Method = "PUT") -> FailedEntry:
-    return FailedEntry(Entry(DocumentPath.parse(path), method), cause, origin, owner=None)
+    spec = DataSourceEntry(url="https://data.example/a", dst_path=path)
+    return FailedEntry(Entry(DocumentPath.parse(path), method, spec), cause, origin, owner=None)
 
 
 def test_failed_fetch_is_due_after_its_backoff() -> None:
@@ -76,14 +78,26 @@ def test_newer_landing_makes_an_entry_moot() -> None:
     assert 0 == len(book)
 
 
-def test_newer_failure_of_a_whole_document_replaces_older_ones() -> None:
+def test_newer_failure_of_the_same_fetch_takes_older_ones_along() -> None:
     """
-    However many updates of one path fail, the book holds one; a failed patch replaces nothing.
+    However often a fetch into one path fails, the book holds one try of it.
     """
     book = RetryBook(BACKOFF)
-    older, patch, newer = _failed("/a/b", 1), _failed("/a", 2, Cause.PATCH, "PATCH"), _failed("/a", 3)
+    first, second, third = _failed("/a", 1), _failed("/a", 2), _failed("/a", 3)
+    for failed in (first, second, third):
+        assert [] == book.add(failed, 0.0)
 
-    assert [] == book.add(older, 0.0)
-    assert [] == book.add(patch, 0.0)
-    assert [older, patch] == sorted(book.add(newer, 0.0), key=lambda failed: failed.origin)
+    assert [first, second, third] == third.everyone
     assert 1 == len(book)
+
+
+def test_newer_failure_makes_nothing_moot() -> None:
+    """
+    What has failed itself may never land: older entries below it are tried again all the same.
+    """
+    book = RetryBook(BACKOFF)
+    older, refused, newer = _failed("/a/b", 1), _failed("/a", 2, Cause.REFUSED), _failed("/a", 3)
+    for failed in (older, refused, newer):
+        assert [] == book.add(failed, 0.0)
+
+    assert 3 == len(book)

@@ -163,7 +163,7 @@ def test_restored_engine_makes_up_for_what_it_missed() -> None:
     """
     log = _log(USERS).after([_policy(), _failed(1, USERS, "away"), _failed(2, ROLES, "away")])
     assert (False, False) == (log.ready, log.in_sync)
-    log = log.with_restored({USERS: 1}, {ROLES: 2})
+    log = log.with_restored({USERS: 1}, {ROLES: 2}, newest=2)
     assert (True, True, True) == (log.ready, log.in_sync, log.healthy)
 
 

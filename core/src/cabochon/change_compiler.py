@@ -67,9 +67,22 @@ class ChangeCompiler:
             changes = (
                 DeleteData(entry.path) if entry.method == "DELETE" else SetData(entry.path, entry.raw or b"null"),
             )
+        if strict:
+            await self._check(changes)
         for change in changes:
             self._desired.apply(change, strict=strict)
         return changes
+
+    async def _check(self, changes: Sequence[Change]) -> None:
+        """Refuse what the engine would refuse, for when there is none to ask: it must apply to our own copy."""
+        for change in changes:
+            if isinstance(change, PatchData):
+                await self._evaluate(change.path, partial(_patched, change.operations))
+            elif isinstance(change, SetData):
+                holder = self._desired.holder(change.path)
+                if holder is not None and holder != change.path:
+                    below = DocumentPath(change.path[len(holder) :])
+                    await self._evaluate(holder, partial(_with, below, change.value))
 
     async def restore(self, path: DocumentPath) -> list[Change]:
         """Return what makes the engine hold at `path` what it should, whatever it holds now."""
@@ -155,7 +168,10 @@ class ChangeCompiler:
         if document.edits is None:
             return document.base
         folded = await json_values.off_loop(partial(fold_edits, document.changes()), document.base)
-        for _ in folded.failed:
+        if folded.failed:
+            if self._desired.pending:
+                # Edits that the engine has not judged yet, and is about to refuse.
+                return folded.value
             self._diverged()
         self._desired.replace_document(path, document, folded.value)
         return folded.value
@@ -169,6 +185,15 @@ def _patched(operations: Sequence[PatchOperation], document: bytes) -> bytes | s
     except StoreRejectedError as err:
         return str(err)
     return json_values.encode(None if holder[0] is json_tree.MISSING else holder[0])
+
+
+def _with(path: DocumentPath, value: bytes, document: bytes) -> bytes | str:
+    holder: json_tree.Holder = [json_values.decode(document)]
+    try:
+        json_tree.put(holder, path, json_values.decode(value), [])
+    except StoreRejectedError as err:
+        return str(err)
+    return b""
 
 
 def _translated(

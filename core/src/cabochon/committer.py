@@ -70,6 +70,7 @@ class _Group:
     authors: list[list[Entry]]
     records: list[TransactionRecord]
     now: TransactionLog
+    log_changes: int
     state: list[tuple[str, Change]]
 
 
@@ -153,7 +154,9 @@ class Committer:
         if self._scheduler.queued:
             await self._defer_queued()
         if self._log_changes:
+            # The log is written when the engine is back.
             self._view.log = self._log_now()
+            self._log_changes.clear()
         await self._recovery.try_again()
 
     async def _woken(self, *, within_s: float) -> bool:
@@ -276,9 +279,10 @@ class Committer:
                 authors.append(by)
         ended_at = self._wall()
         records = [record for part in parts if part.last and (record := record_of(part.update, ended_at)) is not None]
+        log_changes = len(self._log_changes)
         now = self._log_now().after(records).with_heartbeat(ended_at)
         state = self._panel.changes(records, now) if with_state else []
-        return _Group(parts, writes, written, authors, records, now, state)
+        return _Group(parts, writes, written, authors, records, now, log_changes, state)
 
     def _log_now(self) -> TransactionLog:
         now = self._view.log
@@ -290,7 +294,8 @@ class Committer:
         """Take note that a whole group is in force."""
         self._view.desired.settle()
         self._view.log = group.now
-        self._log_changes.clear()
+        # Those that came while the commit was in flight are for the next one.
+        del self._log_changes[: group.log_changes]
         self._stale = False
         self._metrics.count("commits")
         for part in group.parts:
@@ -424,6 +429,7 @@ class Committer:
 
     async def _defer(self, parts: Sequence[Part]) -> None:
         """The engine is away: keep the writes in the desired state and end their updates without success."""
+        parts = [part for part in parts if not part.update.ended]
         for part in parts:
             for entry in part.entries:
                 if entry.state is EntryState.READY:
@@ -449,7 +455,7 @@ class Committer:
         entry.state = EntryState.DEFERRED
         entry.error = error
         for path in paths:
-            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)
+            self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)
 
 
 def _alive(parts: Sequence[Part]) -> list[Entry]:

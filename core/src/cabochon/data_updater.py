@@ -24,6 +24,7 @@ from cabochon.reporting import PendingReport
 from cabochon.retry_book import FailedEntry
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
+from cabochon.source_calls import asked
 from cabochon.transaction_log import InitialSource
 from cabochon.update_end import Reported, UpdateEnd
 from cabochon.update_source import DataUpdateReceived, UpdateSource
@@ -170,10 +171,9 @@ class DataUpdater:
         had within the fetch deadline, live updates go on without it, and it is asked for in the background.
         """
         try:
-            with anyio.fail_after(self._limits.fetch_timeout_s):
-                sources = await self._source.data_sources()
-        except (SourceError, TimeoutError) as err:
-            log.warning("data_sources.failed", error=str(err) or "no answer before the deadline")
+            sources = await self._ask_for_sources()
+        except SourceError as err:
+            log.warning("data_sources.failed", error=str(err))
             self._tasks.start_soon(self._load_later, resumed)
             return
         self._load(sources, resumed=resumed)
@@ -184,9 +184,10 @@ class DataUpdater:
         Raises:
             SourceError: the list of sources can't be had.
         """
-        with anyio.fail_after(self._limits.fetch_timeout_s):
-            sources = await self._source.data_sources()
-        self._load(sources, resumed=False)
+        self._load(await self._ask_for_sources(), resumed=False)
+
+    async def _ask_for_sources(self) -> DataSourceConfig:
+        return await asked(self._source.data_sources, within_s=self._limits.fetch_timeout_s)
 
     async def _load_later(self, resumed: bool) -> None:  # noqa: FBT001 - a task's argument
         backoff = Backoff(longest_s=30)
@@ -195,10 +196,9 @@ class DataUpdater:
             tries += 1
             await anyio.sleep(backoff.wait_s(tries))
             try:
-                with anyio.fail_after(self._limits.fetch_timeout_s):
-                    sources = await self._source.data_sources()
-            except (SourceError, TimeoutError) as err:
-                log.warning("data_sources.failed", attempt=tries, error=str(err) or "no answer before the deadline")
+                sources = await self._ask_for_sources()
+            except SourceError as err:
+                log.warning("data_sources.failed", attempt=tries, error=str(err))
                 continue
             self._load(sources, resumed=resumed)
             return

@@ -207,6 +207,11 @@ class DesiredState:
         self._releases.clear()
 
     @property
+    def pending(self) -> bool:
+        """Whether there are changes since the last `settle`."""
+        return bool(self._undo)
+
+    @property
     def claims(self) -> tuple[DocumentPath, ...]:
         """Paths that hold a document since the last `settle` and held none before."""
         return tuple(self._claims)

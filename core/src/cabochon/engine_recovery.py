@@ -63,6 +63,7 @@ class EngineRecovery:
         self._tries = 0
         self._next_try_at = 0.0
         self._met = False
+        self._incomplete = True
         self.away = True
         self.why_away: Exception = StoreUnavailableError("the policy store has not answered yet")
 
@@ -123,8 +124,9 @@ class EngineRecovery:
                     await self._view.settle_marker()
                 else:
                     await self._view.note_token()
-                    self._view.inherited = [] if self._met else await self._view.left_by_others()
-            await self._fill(everything=not intact or not self._view.can_tell())
+                    self._view.inherited = await self._view.left_by_others()
+            # An engine that holds our marker may still lack documents, if it went away while it was filled.
+            await self._fill(everything=not intact or self._incomplete or not self._view.can_tell())
         except (StoreUnavailableError, TimeoutError, EngineAway) as err:
             self.lost_contact_while_filling(err)
             return False
@@ -149,6 +151,7 @@ class EngineRecovery:
         view = self._view
         view.log = view.log.with_engine(current=False)
         if everything:
+            self._incomplete = True
             view.marker = None
             await self._commit((), self._state())
             self._met = True
@@ -160,9 +163,10 @@ class EngineRecovery:
             paths = list(view.dirty)
         dirty = dict(view.dirty)
         refused = await self._write_documents(paths)
-        view.dirty.clear()
         view.log = self._log_after(dirty, refused).with_engine(current=not view.inherited)
         await self._commit((), self._state())
+        self._incomplete = False
+        view.dirty.clear()
         self._on_restored(dirty, refused)
         await self.finish_life()
 
@@ -217,8 +221,11 @@ class EngineRecovery:
         for path in gone:
             if view.desired.holder(path) is None:
                 changes.extend(await self._compiler.restore(path))
-        for piece in self._pieces(changes):
-            await self._commit((Write("earlier-life", tuple(piece)),), self._state(), releases=gone)
+        pieces = self._pieces(changes)
+        for number, piece in enumerate(pieces, start=1):
+            # They are on the engine's list until the last of them is gone.
+            releases = gone if number == len(pieces) else ()
+            await self._commit((Write("earlier-life", tuple(piece)),), self._state(), releases=releases)
         log.info("engine.earlier_life_removed", paths=len(gone))
         view.inherited = []
         view.log = view.log.with_engine(current=True)
@@ -239,7 +246,8 @@ class EngineRecovery:
     ) -> TransactionLog:
         replaced = {path: why.number for path, why in dirty.items() if why.replaced and path not in refused}
         patched = {path: why.number for path, why in dirty.items() if not why.replaced and path not in refused}
-        return self._view.log.with_restored(replaced, patched)
+        newest = max((why.arrival for path, why in dirty.items() if path not in refused), default=0)
+        return self._view.log.with_restored(replaced, patched, newest=newest)
 
     async def _commit(
         self, writes: tuple[Write, ...], state: Sequence[Change], *, releases: Sequence[DocumentPath] = ()

@@ -57,6 +57,8 @@ def put(holder: Holder, path: DocumentPath, value: JsonTree, undo: Undo) -> None
     if not path:
         _replace_all(holder, value, undo)
         return
+    if holder[0] is MISSING:
+        _replace_all(holder, {}, undo)
     node = holder[0]
     for depth, segment in enumerate(path[:-1], start=1):
         below = find([node], (segment,))

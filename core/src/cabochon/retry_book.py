@@ -17,6 +17,9 @@ from cabochon.scheduler import Entry
 
 __all__ = ["Cause", "FailedEntry", "RetryBook"]
 
+_FAILED_AT_MOST = 10_000
+_ABSORBED_AT_MOST = 1_000
+
 
 class Cause(Enum):
     """Why an entry is not in force."""
@@ -29,7 +32,7 @@ class Cause(Enum):
 class FailedEntry:
     """An entry that failed; `origin` is the number of its first try, `owner` whom its follow-up concerns."""
 
-    __slots__ = ("cause", "due_at", "entry", "origin", "owner", "path", "tries", "trying")
+    __slots__ = ("absorbed", "cause", "due_at", "entry", "origin", "owner", "path", "tries", "trying")
 
     def __init__(self, entry: Entry, cause: Cause, origin: int, owner: Any) -> None:  # noqa: ANN401 - opaque here
         self.entry = entry
@@ -41,6 +44,13 @@ class FailedEntry:
         self.due_at: float | None = None
         self.trying: Entry | None = None
         """The entry of the try under way."""
+        self.absorbed: list[FailedEntry] = []
+        """Older ones that fetch the same into the same place: a try of this one is a try of theirs."""
+
+    @property
+    def everyone(self) -> list[FailedEntry]:
+        """This one, and those that land when it lands."""
+        return [*self.absorbed, self]
 
 
 class RetryBook:
@@ -55,18 +65,29 @@ class RetryBook:
         return len(self._failed)
 
     def add(self, failed: FailedEntry, now: float, *, retry_after_s: float | None = None) -> list[FailedEntry]:
-        """Enter a failed entry; return those that it makes moot: older ones whose whole document it would replace.
+        """Enter a failed entry; return those that have to be given up for it, if the book is full.
 
-        So the book holds no more than one replacing entry per path, however many updates fail.
+        Nothing is moot because something newer has failed as well: it may never land. But an older entry that fetches
+        the same into the same place goes along with the newer one.
         """
-        moot: list[FailedEntry] = []
-        if failed.entry.replaces:
-            moot = [old for old in self._failed.covered_by(failed.path) if old.origin < failed.origin]
-            self._drop(moot)
         if failed.cause is Cause.FETCH:
             failed.due_at = now + self._backoff.wait_s(failed.tries, at_least_s=retry_after_s)
+            same = [old for old in self._failed.covered_by(failed.path) if _fetches_the_same(old, failed)]
+            self._drop(same)
+            for old in same:
+                failed.absorbed.extend(old.everyone)
+                old.absorbed = []
         self._failed.add(failed.path, failed)
-        return moot
+        return self._given_up(failed)
+
+    def _given_up(self, failed: FailedEntry) -> list[FailedEntry]:
+        gone = failed.absorbed[:-_ABSORBED_AT_MOST]
+        del failed.absorbed[:-_ABSORBED_AT_MOST]
+        if len(self._failed) > _FAILED_AT_MOST:
+            oldest = min(self._failed, key=_origin)
+            self._drop([oldest])
+            gone.append(oldest)
+        return gone
 
     def failed_again(self, failed: FailedEntry, now: float, *, retry_after_s: float | None = None) -> None:
         """Take note that another try of an entry failed."""
@@ -105,6 +126,22 @@ class RetryBook:
     def _drop(self, moot: Sequence[FailedEntry]) -> None:
         for failed in moot:
             self._failed.discard(failed.path, failed)
+
+
+def _fetches_the_same(old: FailedEntry, new: FailedEntry) -> bool:
+    before, now = old.entry.spec, new.entry.spec
+    return (
+        old.cause is Cause.FETCH
+        and old.trying is None
+        and old.path == new.path
+        and old.origin < new.origin
+        and old.entry.replaces
+        and new.entry.replaces
+        and before is not None
+        and now is not None
+        and before.url == now.url
+        and before.config == now.config
+    )
 
 
 def _origin(failed: FailedEntry) -> int:

@@ -182,7 +182,7 @@ class Scheduler:
         for entry in update.entries:
             if entry.state is EntryState.FETCHING:
                 update.waiting += 1
-            if self._waiting:
+            if self._waiting and entry.alive:
                 self._block(update, entry)
         if not update.waiting and not update.blockers:
             self._enqueue(update, indexed=False)

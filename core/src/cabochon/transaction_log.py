@@ -40,7 +40,8 @@ class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
         ended_at: Unix seconds of its end.
         origin: the arrival number that decides what is newer: that of the first try where this is a retry.
         landed: paths whose whole document is now what this transaction wrote, or something newer.
-        failed: paths that this transaction should have written and did not.
+        patched: paths whose JSON patch this transaction applied.
+        failed: paths that this transaction should have written and did not, and that nothing in it wrote after that.
         source: the key of the initial data source that it synced, None for all else.
         remotes: the remote sources it asked.
         version: the engine's version token after it, if there is one.
@@ -56,6 +57,7 @@ class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
     ended_at: float = 0.0
     origin: int = 0
     landed: tuple[DocumentPath, ...] = ()
+    patched: tuple[DocumentPath, ...] = ()
     failed: tuple[FailedPath, ...] = ()
     source: int | None = None
     remotes: tuple[RemoteStatus, ...] = ()
@@ -185,26 +187,32 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, heartbeat_at=at)
 
     def with_restored(
-        self, replaced: Mapping[DocumentPath, int], patched: Mapping[DocumentPath, int]
+        self, replaced: Mapping[DocumentPath, int], patched: Mapping[DocumentPath, int], *, newest: int
     ) -> TransactionLog:
-        """Return the log once an engine that was away holds these paths again; the numbers are their updates'."""
+        """Return the log once an engine that was away holds these paths again.
+
+        The numbers are their updates' origins; `newest` is the highest number of an arrival among them.
+        """
         landed: dict[tuple[str, ...], int] = {**replaced}
-        newest = max([*replaced.values(), *patched.values()], default=0)
+        out_of_sync = {
+            path: why
+            for path, why in self.out_of_sync.items()
+            if patched.get(path) != why.number and not _covered(path, why.number, landed)
+        }
         return msgspec.structs.replace(
             self,
-            out_of_sync={
-                path: why
-                for path, why in self.out_of_sync.items()
-                if patched.get(path) != why.number and not _covered(path, why.number, landed)
-            },
+            out_of_sync=out_of_sync,
             pending_sources=None
             if self.pending_sources is None
             else {
                 key: source
                 for key, source in self.pending_sources.items()
-                if not _covered(source.path, source.number, landed)
+                if patched.get(source.path) != source.number and not _covered(source.path, source.number, landed)
             },
-            highest_success=self.highest_success or newest >= self.highest_number,
+            highest_success=self.highest_success
+            or (
+                newest >= self.highest_number and all(why.number != self.highest_number for why in out_of_sync.values())
+            ),
         )
 
     def as_document(self) -> dict[str, Any]:
@@ -238,18 +246,32 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             new[f"{counter}_failed"] = getattr(self, f"{counter}_failed") + len(bad)
 
     def _out_of_sync_after(self, records: Sequence[TransactionRecord]) -> Mapping[DocumentPath, OutOfSync]:
-        waiting = self.out_of_sync
-        failed = [(record.origin, entry) for record in records for entry in record.failed]
-        if failed:
-            waiting = dict(waiting)
-            for origin, entry in failed:
-                known = waiting.get(entry.path)
-                if known is None or known.number <= origin:
-                    waiting[entry.path] = OutOfSync(origin, entry.reason)
-        if not waiting:
-            return waiting
-        landed = _newest_landings(records)
-        return {path: why for path, why in waiting.items() if not _covered(path, why.number, landed)}
+        failing = any(record.failed for record in records)
+        if not self.out_of_sync and not failing:
+            return self.out_of_sync
+        # From the last record to the first, so that what ended later is known: it may have mended what failed before.
+        landed: dict[tuple[str, ...], int] = {}
+        patched: set[tuple[DocumentPath, int]] = set()
+        failed: list[tuple[DocumentPath, OutOfSync]] = []
+
+        def waits(path: DocumentPath, number: int) -> bool:
+            return (path, number) not in patched and not _covered(path, number, landed)
+
+        for record in reversed(records):
+            failed.extend(
+                (entry.path, OutOfSync(record.origin, entry.reason))
+                for entry in record.failed
+                if waits(entry.path, record.origin)
+            )
+            patched.update((path, record.origin) for path in record.patched)
+            for path in record.landed:
+                landed[path] = max(landed.get(path, -1), record.origin)
+        waiting = {path: why for path, why in self.out_of_sync.items() if waits(path, why.number)}
+        for path, why in reversed(failed):
+            known = waiting.get(path)
+            if known is None or known.number <= why.number:
+                waiting[path] = why
+        return waiting
 
     def _pending_after(self, records: Sequence[TransactionRecord]) -> Mapping[int, InitialSource]:
         synced = {record.source for record in records if record.success and record.source is not None}

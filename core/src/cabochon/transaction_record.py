@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from cabochon.errors import DocumentPathError
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
 from cabochon.transaction_log import FailedPath, TransactionRecord
 
-__all__ = ["record_of"]
+__all__ = ["covered_later", "record_of"]
 
 _ACTIONS = {"PUT": "set_policy_data", "PATCH": "patch_policy_data", "DELETE": "delete_policy_data"}
 _GOOD = frozenset({EntryState.READY, EntryState.SAVED})
 _FAILED = frozenset({EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.DEFERRED})
+_IN_FORCE = frozenset({EntryState.READY, EntryState.SAVED, EntryState.DEFERRED})
 
 
 def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
@@ -34,6 +36,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
             ended_at=ended_at,
             origin=update.origin,
             landed=(entry.path,) if entry.replaces else (),
+            patched=() if entry.replaces else (entry.path,),
             source=update.source,
         )
     errors = [entry.error for entry in entries if entry.error is not None]
@@ -47,10 +50,26 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
         ended_at=ended_at,
         origin=update.origin,
         landed=tuple(entry.path for entry in entries if entry.replaces and entry.state in _GOOD),
-        failed=tuple(FailedPath(entry.path, str(entry.error)) for entry in entries if entry.state in _FAILED),
+        patched=tuple(entry.path for entry in entries if not entry.replaces and entry.state in _GOOD),
+        failed=tuple(FailedPath(entry.path, str(entry.error)) for entry in entries if _is_missing(entry)),
         source=update.source,
         remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
     )
+
+
+def covered_later(entry: Entry) -> Entry | None:
+    """Return the later entry of the same update, if any, that has replaced what this one was to write."""
+    for later in entry.update.entries[entry.index + 1 :]:
+        if later.replaces and later.state in _IN_FORCE and later.path.covers(entry.path):
+            return later
+    return None
+
+
+def _is_missing(entry: Entry) -> bool:
+    """Tell whether the engine lacks something at the entry's path that the entry was to write."""
+    if entry.state not in _FAILED or isinstance(entry.error, DocumentPathError):
+        return False
+    return covered_later(entry) is None
 
 
 def _remote(entry: Entry) -> RemoteStatus:

@@ -12,12 +12,13 @@ import structlog
 from cabochon.callback_reporter import Callback
 from cabochon.document_path import DocumentPath
 from cabochon.engine_view import Dirty
-from cabochon.errors import FetchError, StoreRejectedError
+from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
 from cabochon.metrics import Metrics
 from cabochon.reporting import EntryResult, PendingReport, Reporting
 from cabochon.retry_book import Cause, FailedEntry, RetryBook
 from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
 from cabochon.transaction_log import TransactionRecord
+from cabochon.transaction_record import covered_later
 
 __all__ = ["Caller", "Reported", "UpdateEnd"]
 
@@ -168,13 +169,7 @@ class UpdateEnd:
         for entry in update.entries:
             if self.reporting.enabled and entry.spec is not None:
                 reported.results.append(_result(entry))
-            if entry.state is EntryState.DEFERRED:
-                self._defer(entry, reported)
-            elif (cause := _cause(entry)) is not None:
-                reported.unsettled += 1
-                failed = FailedEntry(entry, cause, update.origin, reported)
-                self._moot(self.book.add(failed, self._clock(), retry_after_s=_retry_after(entry)))
-                retries = True
+            retries = self._follow(entry, reported) or retries
         reported.open -= 1
         if not reported.open:
             if reported.on_ended is not None:
@@ -187,15 +182,30 @@ class UpdateEnd:
         if retries:
             self._on_retries()
 
+    def _follow(self, entry: Entry, reported: Reported) -> bool:
+        """See to it that an entry which is not in force gets there; tell whether it is to be tried again."""
+        cause = _cause(entry)
+        cover = None if cause is None else covered_later(entry)
+        if entry.state is EntryState.DEFERRED or (cover is not None and cover.state is EntryState.DEFERRED):
+            self._defer(entry, reported)
+        elif cause is not None and cover is None:
+            reported.unsettled += 1
+            failed = FailedEntry(entry, cause, entry.update.origin, reported)
+            self._give_up(self.book.add(failed, self._clock(), retry_after_s=_retry_after(entry)))
+            return True
+        return False
+
     def _tried_again(self, update: Update, failed: FailedEntry) -> None:
         entry = update.entries[0]
         if entry.state is EntryState.SAVED:
             self.book.settled(failed)
-            self._settled(failed.owner, _result(entry))
+            for one in failed.everyone:
+                self._settled(one.owner, _result(entry))
         elif entry.state is EntryState.DEFERRED:
             self.book.settled(failed)
-            failed.owner.unsettled -= 1
-            self._defer(entry, failed.owner)
+            for one in failed.everyone:
+                one.owner.unsettled -= 1
+                self._defer(entry, one.owner)
         elif entry.state is not EntryState.SUPERSEDED:
             failed.cause = _cause(entry) or failed.cause
             self.book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
@@ -210,9 +220,16 @@ class UpdateEnd:
         for failed in moot:
             if failed.trying is not None:
                 self.scheduler.supersede(failed.trying)
-            entry = failed.entry
-            if entry.spec is not None:
-                self._settled(failed.owner, EntryResult(entry.spec, entry.fetched, saved=True, raw=entry.raw))
+            for one in failed.everyone:
+                entry = one.entry
+                if entry.spec is not None:
+                    self._settled(one.owner, EntryResult(entry.spec, entry.fetched, saved=True, raw=entry.raw))
+
+    def _give_up(self, dropped: Sequence[FailedEntry]) -> None:
+        for failed in dropped:
+            failed.owner.unsettled -= 1
+            self.metrics.count("retries.dropped")
+            log.error("data_update.given_up", update_id=failed.entry.update.id, why="too many entries have failed")
 
     def _defer(self, entry: Entry, reported: Reported) -> None:
         reported.unsettled += 1
@@ -230,8 +247,8 @@ class UpdateEnd:
         deferred, self._deferred = self._deferred, deque()
         for entry, owner in deferred:
             if entry.spec is not None:
-                error = refused.get(entry.path)
-                self._settled(owner, EntryResult(entry.spec, fetched=True, saved=error is None, raw=entry.raw))
+                saved = not any(path.overlaps(entry.path) for path in refused)
+                self._settled(owner, EntryResult(entry.spec, fetched=True, saved=saved, raw=entry.raw))
         if paths:
             log.info("engine.restored", paths=len(paths), refused=len(refused))
 
@@ -253,10 +270,16 @@ class UpdateEnd:
 
 def _result(entry: Entry) -> EntryResult:
     spec: Any = entry.spec
-    return EntryResult(spec, entry.fetched, entry.state in _SAVED and entry.error is None, entry.raw)
+    saved = entry.state in _SAVED
+    if not saved and entry.state is not EntryState.DEFERRED:
+        cover = covered_later(entry)
+        saved = cover is not None and cover.state is EntryState.SAVED
+    return EntryResult(spec, entry.fetched, saved, entry.raw)
 
 
 def _cause(entry: Entry) -> Cause | None:
+    if isinstance(entry.error, DocumentPathError):
+        return None
     if entry.state is EntryState.FETCH_FAILED:
         return Cause.FETCH
     if entry.state is EntryState.REFUSED:

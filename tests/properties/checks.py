@@ -1,0 +1,327 @@
+"""Play a scenario and compare what comes out with the model; look at every commit that the engine sees."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import anyio
+
+from cabochon.document_path import ROOT, DocumentPath
+from cabochon.errors import PatchFailedError
+from cabochon.json_values import decode
+from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy
+from cabochon.scheduler import EntryState, Kind
+from cabochon.schemas import DataUpdate, PolicyBundle, RegoModule
+from cabochon_mock_store.engine import MockEngine
+
+from . import model, peek
+from .scenarios import TOPICS, Reconnect, Scenario, Send, Trouble
+from .virtual import run
+from .world import TOPIC, ChaosStore, ScriptedSource, World, a_world
+
+IN_FORCE = {EntryState.SAVED, EntryState.DEFERRED}
+RECOVERY = {"restore", "rewrite", "earlier-life"}
+POLICY = "package app\n\nallow := true\n"
+
+
+def expected(attempts: list[peek.Attempt], *, wiped: bool) -> dict[str, Any]:
+    """Apply what was saved, one write after the other in order of arrival; what was refused must be refusable."""
+    tree: dict[str, Any] = {}
+    for attempt in sorted(attempts, key=lambda one: one.number):
+        for outcome in attempt.outcomes:
+            if outcome.state in IN_FORCE:
+                tree = _written(tree, outcome)
+            elif outcome.state is EntryState.REFUSED:
+                _check_refusal(tree, outcome, wiped=wiped)
+            elif outcome.state is EntryState.SUPERSEDED:
+                _check_superseded(attempts, attempt, outcome)
+            else:
+                assert outcome.state is EntryState.FETCH_FAILED, f"{attempt} has ended with {outcome.state}"
+    return tree
+
+
+def _written(tree: dict[str, Any], outcome: peek.Outcome) -> dict[str, Any]:
+    if outcome.method == "PATCH":
+        after = model.patched(tree, outcome.path, outcome.operations)
+    elif outcome.method == "DELETE":
+        after = model.delete(tree, outcome.path)
+    else:
+        after = model.put(tree, outcome.path, decode(outcome.raw or b""))
+    if after.__class__ is not dict:
+        raise model.RefusedError("the root is an object")
+    return after
+
+
+def _check_refusal(tree: dict[str, Any], outcome: peek.Outcome, *, wiped: bool) -> None:
+    if outcome.path[:1] == ("system",) or outcome.raw is None:
+        return
+    if outcome.method == "PATCH" and not outcome.operations:
+        return
+    try:
+        _written(tree, outcome)
+    except model.RefusedError:
+        return
+    # An engine that was filled again has none of the empty objects that deletions leave behind.
+    if wiped and outcome.method == "PATCH":
+        try:
+            _written(model.pruned(tree), outcome)
+        except model.RefusedError:
+            return
+    raise AssertionError(f"{outcome} was refused, and applies to {tree}")
+
+
+def _check_superseded(attempts: list[peek.Attempt], attempt: peek.Attempt, outcome: peek.Outcome) -> None:
+    assert any(
+        newer.replaces and newer.state in {*IN_FORCE, EntryState.SUPERSEDED} and newer.path.covers(outcome.path)
+        for other in attempts
+        for newer in other.outcomes
+        if other.origin > attempt.origin or other is attempt
+    ), f"{outcome} was dropped, and nothing newer covers it"
+
+
+class Watch:
+    """Sees every commit at the moment it lands."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.lost_state = False
+        self._markers: set[Any] = set()
+
+    def landed(self, changes: Changes, late: bool) -> None:  # noqa: FBT001 - a callback's signature
+        world = self.world
+        if world is None or changes.guard is None:
+            for write in changes.writes:
+                assert all(isinstance(change, SetPolicy | ReplacePolicies) for change in write.changes)
+            return
+        health = world.health
+        self._check_guard(changes, health)
+        if late:
+            return
+        assert health["healthy"] <= health["ready"]
+        assert health["in_sync"] is (health["out_of_sync_paths"] == [])
+        self._check_news(world, changes, health)
+        if health["ready"]:
+            self._check_ready(world, changes)
+
+    def _check_guard(self, changes: Changes, health: dict[str, Any]) -> None:
+        guard = changes.guard
+        assert guard is not None
+        if guard.expects is None:
+            assert not health["ready"], "a commit without condition left an engine ready"
+            assert not changes.writes, "a commit without condition wrote data"
+            return
+        assert guard.leaves not in self._markers, "two commits left the same marker"
+        self._markers.add(guard.leaves)
+
+    def _check_news(self, world: World, changes: Changes, health: dict[str, Any]) -> None:
+        """New data come with new health."""
+        singles = [write for write in changes.writes if write.transaction_id in world.sent]
+        if singles:
+            known = peek.log_of(world.pipeline)
+            counts = health["transaction_data_statistics"]
+            assert counts["successful"] > known.data_successful, "new data with old health"
+        if all(write.transaction_id not in RECOVERY for write in changes.writes):
+            assert len(changes.writes) <= 500
+
+    def _check_ready(self, world: World, changes: Changes) -> None:
+        """An engine that says it is ready holds all that ended, and what this commit brings."""
+        tree = expected(world.attempts, wiped=self.lost_state)
+        for write in changes.writes:
+            if write.transaction_id not in RECOVERY:
+                for change in write.changes:
+                    tree = _changed(tree, change)
+        assert model.pruned(tree) == model.pruned(world.engine.documents), "ready, and something is missing or stale"
+
+
+def _changed(tree: dict[str, Any], change: Change) -> dict[str, Any]:
+    match change:
+        case SetData(path, value):
+            return model.put(tree, path, decode(value))
+        case DeleteData(path):
+            return model.delete(tree, path)
+        case PatchData(path, operations):
+            return model.patched(tree, path, operations)
+        case _:
+            raise AssertionError(f"{change} in the data lane")
+
+
+class Play:
+    """One scenario from beginning to end."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.watch = Watch()
+        self.arrived: list[DataUpdate] = []
+        self.emptied = False
+
+    async def __call__(self) -> Self:
+        scenario = self.scenario
+        engine = MockEngine()
+        engine.blames = scenario.blames
+        source = ScriptedSource(topics=TOPICS, has_policies=scenario.policies)
+        if scenario.policies:
+            source.bundle = PolicyBundle(
+                manifest=("app.rego",),
+                hash="1",
+                data_modules=(),
+                policy_modules=(RegoModule(path="app.rego", package_name="app", rego=POLICY),),
+            )
+
+        def store(engine: MockEngine, tasks: anyio.abc.TaskGroup) -> ChaosStore:
+            return ChaosStore(
+                engine, tasks, latency_s=scenario.latency_s, faults=scenario.faults, landed=self.watch.landed
+            )
+
+        async with a_world(engine=engine, store=store, source=source, seed=scenario.seed) as world:
+            self.world = self.watch.world = world
+            self.watch.lost_state = bool(scenario.faults)
+            world.base(*scenario.base)
+            world.connect()
+            for event in sorted(scenario.events, key=lambda event: event.at):
+                await anyio.sleep_until(event.at)
+                self._happen(event)
+            await anyio.sleep(8)
+            engine.come_up()
+            if isinstance(world.store, ChaosStore):
+                world.store.faults.clear()
+            await world.settled()
+            self._check_end()
+        return self
+
+    def _happen(self, event: Send | Reconnect | Trouble) -> None:
+        match event:
+            case Send():
+                self._send(event)
+            case Reconnect():
+                self.world.connect(resumed=event.resumed)
+            case Trouble():
+                self.watch.lost_state = True
+                self.world.tasks.start_soon(self._trouble, event)
+
+    def _send(self, event: Send) -> None:
+        world = self.world
+        topics = TOPICS if event.both_topics else (TOPIC,)
+        if event.again is not None and self.arrived:
+            update = self.arrived[event.again % len(self.arrived)]
+            self.arrived.append(update)
+            world.publish(update, topics)
+            return
+        name = f"u{len(self.arrived)}"
+        if len(event.plans) == 1:
+            world.sent.append(name)
+        update = DataUpdate(id=name, entries=tuple(world.entry(plan, TOPICS) for plan in event.plans))
+        self.arrived.append(update)
+        world.publish(update, topics)
+
+    async def _trouble(self, event: Trouble) -> None:
+        engine = self.world.engine
+        match event.kind:
+            case "emptied":
+                engine.lose_state()
+            case "wiped":
+                engine.wipe()
+            case "down":
+                engine.go_down()
+                await anyio.sleep(event.for_s)
+                engine.come_up()
+            case _:
+                engine.hang()
+                await anyio.sleep(event.for_s)
+                engine.come_up()
+
+    # --------------------------------------------------------------------------------------------------- the end
+
+    def _check_end(self) -> None:
+        world = self.world
+        tree = model.pruned(expected(world.attempts, wiped=self.watch.lost_state))
+        assert tree == model.pruned(world.engine.documents), "the engine does not hold what the model holds"
+        assert tree == model.pruned(peek.desired_documents(world.pipeline)), "the desired state is not the engine's"
+        assert "desired_state.diverged" not in world.pipeline.metrics.snapshot()
+        assert world.health["ready"] is self._base_synced()
+        if self.scenario.policies:
+            assert {"app.rego": POLICY} == world.engine.policies
+        self._check_nothing_lost()
+        self._check_reports()
+
+    def _base_synced(self) -> bool:
+        """Every initial data source has landed once, or something newer that covers it."""
+        base = sorted((one for one in self.world.attempts if one.kind is Kind.BASE), key=lambda one: one.number)
+        landed = [
+            (one.origin, outcome.path)
+            for one in self.world.attempts
+            for outcome in one.outcomes
+            if outcome.replaces and outcome.state in IN_FORCE
+        ]
+        return all(
+            any(origin >= one.origin and path.covers(one.outcomes[0].path) for origin, path in landed)
+            for one in base[: len(self.scenario.base)]
+        )
+
+    def _check_nothing_lost(self) -> None:
+        live = sorted((one for one in self.world.attempts if one.kind is Kind.LIVE), key=lambda one: one.number)
+        assert [update.id for update in self.arrived] == [one.id for one in live], "lost, twice, or out of order"
+        for attempt in self.world.attempts:
+            for place, outcome in enumerate(attempt.outcomes):
+                if outcome.state is EntryState.FETCH_FAILED:
+                    self._check_made_up_for(attempt, place, outcome)
+
+    def _check_made_up_for(self, attempt: peek.Attempt, place: int, failed: peek.Outcome) -> None:
+        """A failed fetch was tried again until its data came, or something newer covers it."""
+        settled = {*IN_FORCE, EntryState.SUPERSEDED, EntryState.REFUSED}
+        for other in self.world.attempts:
+            if other.kind is Kind.RETRY and other.origin == attempt.origin and other.number > attempt.number:
+                (again,) = other.outcomes
+                if again.path == failed.path and again.method == failed.method and again.state in settled:
+                    return
+            later = other.outcomes[place + 1 :] if other is attempt else other.outcomes
+            if other is attempt or other.origin > attempt.origin:
+                for newer in later:
+                    if newer.replaces and newer.state in settled and newer.path.covers(failed.path):
+                        return
+        raise AssertionError(f"{failed} of {attempt} was never tried again until it landed")
+
+    def _check_reports(self) -> None:
+        recorder = self.world.recorder
+        for name in {update.id for update in self.arrived}:
+            sendings = [one for one in self.world.attempts if one.kind is Kind.LIVE and one.id == name]
+            reports = recorder.of(name)
+            assert len(sendings) == len(reports), f"{len(reports)} reports on {len(sendings)} arrivals of {name}"
+            told = sorted(tuple(one.saved) for one in reports)
+            assert told == sorted(tuple(_saved(one, outcome) for outcome in one.outcomes) for one in sendings)
+            follow_ups = recorder.of(name, follow_up=True)
+            assert len(follow_ups) <= len(sendings), f"too many follow-ups for {name}"
+            self._check_follow_up(sendings, [entry for one in follow_ups for entry in one.saved])
+
+    def _check_follow_up(self, sendings: list[peek.Attempt], told: list[bool | None]) -> None:
+        failed = [outcome for one in sendings for outcome in one.outcomes if not _saved(one, outcome)]
+        waiting = [outcome for outcome in failed if outcome.state is EntryState.REFUSED]
+        assert len(told) <= len(failed)
+        if not waiting and not any(isinstance(outcome.error, PatchFailedError) for outcome in failed):
+            refused_later = [
+                one
+                for one in self.world.attempts
+                if one.kind is Kind.RETRY and one.id in {sending.id for sending in sendings}
+                if one.outcomes[0].state is EntryState.REFUSED
+            ]
+            if not refused_later:
+                assert len(told) == len(failed), f"{told} follows up on {failed}"
+
+
+def _saved(attempt: peek.Attempt, outcome: peek.Outcome) -> bool:
+    """The engine holds it, or something newer that covers it."""
+    later = attempt.outcomes[attempt.outcomes.index(outcome) + 1 :]
+    return outcome.state in {EntryState.SAVED, EntryState.SUPERSEDED} or any(
+        outcome.state is not EntryState.DEFERRED
+        and one.replaces
+        and one.state is EntryState.SAVED
+        and one.path.covers(outcome.path)
+        for one in later
+    )
+
+
+def play(scenario: Scenario) -> Play:
+    """Play a scenario under the virtual clock and check everything."""
+    return run(Play(scenario), seed=scenario.seed)
+
+
+__all__ = ["ROOT", "DocumentPath", "Play", "Watch", "expected", "play"]

@@ -1,0 +1,116 @@
+"""The few places where the properties look behind the pipeline's public face, all on one page."""
+# ruff: noqa: SLF001 - that is what this page is for
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cabochon.desired_state import DesiredState
+from cabochon.document_path import ROOT, DocumentPath
+from cabochon.engine_view import EngineView
+from cabochon.json_values import decode
+from cabochon.pipeline import Pipeline
+from cabochon.policy_store import PatchOperation
+from cabochon.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.scheduler import Entry, EntryState, Kind, Update
+from cabochon.transaction_log import TransactionLog, TransactionRecord
+
+__all__ = ["Attempt", "Outcome", "away", "book", "desired", "desired_documents", "log_of", "trace", "unsettled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one entry of an update."""
+
+    path: DocumentPath
+    method: str
+    state: EntryState
+    raw: bytes | None
+    operations: tuple[PatchOperation, ...]
+    error: Exception | None
+
+    @property
+    def replaces(self) -> bool:
+        return self.method != "PATCH"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An update as it ended."""
+
+    number: int
+    origin: int
+    id: str
+    kind: Kind
+    outcomes: tuple[Outcome, ...]
+    success: bool | None
+
+
+def _outcome(entry: Entry) -> Outcome:
+    return Outcome(entry.path, entry.method, entry.state, entry.raw, entry.operations, entry.error)
+
+
+def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
+    """Hear of every update that ends, before anyone else does."""
+    committer = pipeline._committer
+    inner = committer._on_end
+
+    def on_end(update: Update, record: TransactionRecord | None) -> None:
+        outcomes = tuple(_outcome(entry) for entry in update.entries)
+        success = None if record is None else record.success
+        ended(Attempt(update.number, update.origin, update.id, update.kind, outcomes, success))
+        inner(update, record)
+
+    committer._on_end = on_end
+
+
+def view(pipeline: Pipeline) -> EngineView:
+    return pipeline._view
+
+
+def desired(pipeline: Pipeline) -> DesiredState:
+    return pipeline._view.desired
+
+
+def desired_documents(pipeline: Pipeline) -> dict[str, Any]:
+    """Return what the pipeline believes that the engine should hold."""
+    raw = pipeline._view.desired.read(ROOT)
+    return {} if raw is None else decode(raw)
+
+
+def log_of(pipeline: Pipeline) -> TransactionLog:
+    return pipeline._view.log
+
+
+def book(pipeline: Pipeline) -> RetryBook:
+    return pipeline._book
+
+
+def waiting_for_fetch(pipeline: Pipeline) -> list[FailedEntry]:
+    """Return entries whose fetch failed and that are to be tried again."""
+    return [failed for failed in pipeline._book._failed if failed.cause is Cause.FETCH]
+
+
+def away(pipeline: Pipeline) -> bool:
+    return pipeline._committer._recovery.away
+
+
+def unsettled(pipeline: Pipeline) -> list[str]:
+    """Say what is still going on."""
+    out: list[str] = []
+    if pipeline.end.under_way:
+        out.append(f"{pipeline.end.under_way} updates under way")
+    if waiting_for_fetch(pipeline):
+        out.append("failed fetches wait for a retry")
+    if pipeline._committer._recovery.away:
+        out.append("the engine is away")
+    if pipeline._view.dirty:
+        out.append(f"dirty paths {sorted(map(str, pipeline._view.dirty))}")
+    if pipeline._committer._log_changes or pipeline._committer._stale:
+        out.append("the log has changes to be written")
+    if pipeline._scheduler.queued or pipeline._scheduler._waiting:
+        out.append("the scheduler holds updates back")
+    return out

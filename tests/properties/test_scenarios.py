@@ -1,0 +1,20 @@
+"""Whatever happens, the engine ends up with what the model holds, and never pretends on the way."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from .checks import play
+from .scenarios import Scenario, calm, stormy
+
+
+@given(calm)
+def test_scenario_with_a_healthy_engine_ends_as_the_model(scenario: Scenario) -> None:
+    """What was saved, applied one by one in order of arrival, is what the engine holds."""
+    play(scenario)
+
+
+@given(stormy)
+def test_scenario_with_an_engine_in_trouble_ends_as_the_model(scenario: Scenario) -> None:
+    """Lost answers, outages and an engine that empties between any two awaits lose nothing and apply nothing twice."""
+    play(scenario)
