@@ -6,6 +6,7 @@ A comment right above a snippet says what a test does with it, visibly in the so
     <!-- in the background -->      its command goes on running; the page waits for the output shown below it
     <!-- output in the background -->  what that command has written meanwhile
     <!-- exits with N -->           its last command does not exit with 0
+    <!-- part of: FILE -->          it stands so in a file of this repository
     <!-- not run: WHY -->           it is only compiled (Python), or only looked at
 """
 
@@ -22,7 +23,7 @@ __all__ = ["ROOT", "Command", "Snippet", "commands", "links", "pages", "slugs", 
 ROOT = Path(__file__).parents[2]
 _GLOBS = ("*.md", "core/*.md", "plugins/*/*.md", "examples/**/*.md", "benchmarks/*.md", "docs/**/*.md", "tests/*.md")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)\s*$")
-_COMMENT = re.compile(r"^\s*<!-- (?P<what>file|in the background|output in the background|exits with|not run)"
+_COMMENT = re.compile(r"^\s*<!-- (?P<what>file|part of|in the background|output in the background|exits with|not run)"
                       r"(?:: | |)(?P<value>.*?) ?-->\s*$")  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ _PATIENCE_S = 30.0
 _SAME = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{32,64}\b"), "ID"),
-    (re.compile(r"\b\d+\.\d{2,}\b"), "0.00"),
+    (re.compile(r"\b\d+\.\d{2,}"), "0.00"),
     (re.compile(r"\S*/(?=cabochon[\w-]*\.(py|sqlite)\b)"), ""),
     (re.compile(r"\s+"), " "),
 ]
@@ -40,7 +41,7 @@ def is_elsewhere(command: Command) -> bool:
 
 def is_run(snippet: Snippet) -> bool:
     """Whether a test runs the snippet."""
-    if "not run" in snippet.says or "file" in snippet.says:
+    if snippet.says.keys() & {"file", "not run", "part of"}:
         return False
     if snippet.language == "console":
         return not any(map(is_elsewhere, commands(snippet)))
@@ -88,12 +89,14 @@ class Reader:
         default_factory=list[tuple[subprocess.Popen[bytes], Path]]
     )
     _python: int = 0
+    _scripts: list[str] = field(default_factory=list[str])
 
     def __enter__(self) -> Self:
         """Prepare a clean environment, and a free port for each that the page names."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPAL_", "COV", "PYTEST"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
         self.environment = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "PYTHONPATH": "."}
+        self.environment["PYTEST_ADDOPTS"] = "-p no:randomly -p no:cacheprovider"
         self.environment.pop("COLUMNS", None)
         for port in sorted(set(re.findall(r"127\.0\.0\.1:(\d{4,5})", self.page.read_text("utf-8")))):
             with socket.socket() as free:
@@ -121,6 +124,8 @@ class Reader:
         Raises:
             AssertionError: it does not go as the page shows.
         """
+        if snippet.language != "python" or "file" in snippet.says:
+            self._run_scripts(snippet)
         if "file" in snippet.says:
             file = self.folder / snippet.says["file"]
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +145,10 @@ class Reader:
                 self._run(command, snippet, 0)
             self._run(last, snippet, int(snippet.says.get("exits with", "0")))
 
+    def finish(self, last: Snippet) -> None:
+        """Do what is left to do."""
+        self._run_scripts(last)
+
     # ------------------------------------------------------------------------------------------------------- how
 
     def _moved(self, text: str) -> str:
@@ -152,19 +161,28 @@ class Reader:
             text = text.replace(free, written)
         return text.splitlines()
 
-    def _install(self, what: str) -> str:
-        source = self.folder if what == "." else self.folder / "source"
-        if what != ".":
-            shutil.copytree(ROOT / what, source)
-        self.environment["PYTHONPATH"] = f".{os.pathsep}{self.folder / '.installed'}"
-        offline = "-q --no-index --no-build-isolation --no-deps --disable-pip-version-check"
-        return f"python -m pip install {offline} --target .installed {source}"
+    def _install(self, what: str) -> None:
+        """Do what pip would, in no time: the module where Python finds it, and what its metadata say."""
+        source = self.folder if what == "." else ROOT / what
+        project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]
+        module = f"{project['name'].replace('-', '_')}.py"
+        installed = self.folder / ".installed"
+        metadata = installed / f"{module.removesuffix('.py')}-{project['version']}.dist-info"
+        metadata.mkdir(parents=True)
+        shutil.copy(source / module, installed)
+        name, version = project["name"], project["version"]
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+        points = [f"{key} = {value}" for key, value in project["entry-points"]["cabochon"].items()]
+        (metadata / "entry_points.txt").write_text("\n".join(["[cabochon]", *points, ""]), "utf-8")
+        self.environment["PYTHONPATH"] = f".{os.pathsep}{installed}"
 
     def _run(self, command: Command, snippet: Snippet, status: int) -> None:
         # One shell for each command, so that each output is its own; what it exports, the next one finds.
         local = _LOCAL_INSTALL.match(command.text)
-        text = self._moved(command.text) if local is None else self._install(local["what"])
-        script = f"{text}\nstatus=$?\nenv -0 > .environment\nexit $status"
+        if local is not None:
+            self._install(local["what"])
+            return
+        script = f"{self._moved(command.text)}\nstatus=$?\nenv -0 > .environment\nexit $status"
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -190,9 +208,21 @@ class Reader:
         is_test = re.search(r"^(async )?def test_", snippet.text, re.MULTILINE) is not None
         file = self.folder / f"{'test_' if is_test else ''}snippet_{self._python}.py"
         file.write_text(self._moved(snippet.text), "utf-8")
-        pytest = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+        if is_test:
+            self._check([sys.executable, "-m", "pytest", "-q", file.name], snippet)
+        else:
+            self._scripts.append(file.name)
+
+    def _run_scripts(self, snippet: Snippet) -> None:
+        """Run the Python snippets since the last command in one process, each as a program of its own."""
+        scripts, self._scripts = self._scripts, []
+        if scripts:
+            program = f"import runpy\nfor name in {scripts}: runpy.run_path(name, run_name='__main__')"
+            self._check([sys.executable, "-c", program], snippet)
+
+    def _check(self, command: list[str], snippet: Snippet) -> None:
         done = subprocess.run(
-            [sys.executable, *(pytest if is_test else []), file.name],
+            command,
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -200,7 +230,7 @@ class Reader:
             check=False,
             timeout=_PATIENCE_S,
         )
-        assert done.returncode == 0, f"{snippet}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{snippet} or before it\n{done.stdout}\n{done.stderr}"
 
     def _start(self, command: Command, snippet: Snippet) -> None:
         output = self.folder / f".background-{len(self._background)}"

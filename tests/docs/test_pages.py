@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -30,6 +31,7 @@ def test_page_can_be_followed(page: Path, tmp_path: Path) -> None:
     with Reader(tmp_path, page) as reader:
         for snippet in snippets(page):
             reader.follow(snippet)
+        reader.finish(snippets(page)[-1])
 
 
 @pytest.mark.parametrize("snippet", [one for one in ALL if one.language == "python"], ids=str)
@@ -37,7 +39,7 @@ def test_python_snippet_compiles(snippet: Snippet) -> None:
     """
     Python in the documentation is Python, run or not.
     """
-    compile(snippet.text, str(snippet), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    compile(dedent(snippet.text), str(snippet), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 @pytest.mark.parametrize("snippet", [one for one in ALL if one.language == "console"], ids=str)
@@ -49,6 +51,14 @@ def test_console_snippet_is_run_or_says_why_not(snippet: Snippet) -> None:
     assert shown, "a console snippet shows its commands after `$ `"
 
     assert is_run(snippet) or snippet.says.get("not run") or all(map(is_elsewhere, shown))
+
+
+@pytest.mark.parametrize("snippet", [one for one in ALL if "part of" in one.says], ids=str)
+def test_part_of_a_file_stands_in_it(snippet: Snippet) -> None:
+    """
+    What a page shows of a file of this repository is in that file, letter by letter.
+    """
+    assert snippet.text in (ROOT / snippet.says["part of"]).read_text("utf-8")
 
 
 def test_snippets_say_what_they_are() -> None:
