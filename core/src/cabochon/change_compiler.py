@@ -27,7 +27,7 @@ from cabochon.policy_store import (
 )
 from cabochon.scheduler import Entry
 
-__all__ = ["ChangeCompiler", "chunks", "path_of"]
+__all__ = ["ChangeCompiler", "chunks", "path_of", "weight_of"]
 
 
 T = TypeVar("T")
@@ -179,19 +179,19 @@ class ChangeCompiler:
 
 def _patched(operations: Sequence[PatchOperation], document: bytes) -> bytes | str:
     """Apply a JSON patch; a refusal comes back as text, which any process can hand over."""
-    holder: json_tree.Holder = [json_values.decode(document)]
     try:
+        holder: json_tree.Holder = [json_values.decode(document)]
         json_tree.patch(holder, operations, [])
-    except StoreRejectedError as err:
+    except (StoreRejectedError, JsonError) as err:
         return str(err)
     return json_values.encode(None if holder[0] is json_tree.MISSING else holder[0])
 
 
 def _with(path: DocumentPath, value: bytes, document: bytes) -> bytes | str:
-    holder: json_tree.Holder = [json_values.decode(document)]
     try:
+        holder: json_tree.Holder = [json_values.decode(document)]
         json_tree.put(holder, path, json_values.decode(value), [])
-    except StoreRejectedError as err:
+    except (StoreRejectedError, JsonError) as err:
         return str(err)
     return b""
 
@@ -199,11 +199,16 @@ def _with(path: DocumentPath, value: bytes, document: bytes) -> bytes | str:
 def _translated(
     operations: Sequence[PatchOperation], native: frozenset[str], document: bytes
 ) -> tuple[PatchOperation, ...] | str:
-    holder: json_tree.Holder = [json_values.decode(document)]
     try:
+        holder: json_tree.Holder = [json_values.decode(document)]
         return json_tree.translate(holder, operations, native, [])
-    except StoreRejectedError as err:
+    except (StoreRejectedError, JsonError) as err:
         return str(err)
+
+
+def weight_of(change: Change) -> int:
+    """Return what a change counts towards `StoreTraits.max_changes`: a JSON patch counts as its operations."""
+    return max(1, len(change.operations)) if isinstance(change, PatchData) else 1
 
 
 def path_of(change: Change) -> DocumentPath | None:
@@ -214,12 +219,13 @@ def path_of(change: Change) -> DocumentPath | None:
 def chunks(changes: Sequence[Change], *, max_changes: int, max_bytes: int) -> list[list[Change]]:
     """Cut a list of changes into commits within the engine's limits; a single larger change travels alone."""
     out: list[list[Change]] = []
-    size = 0
+    size = count = 0
     for change in changes:
         weight = len(change.value) if isinstance(change, SetData) else 0
-        if not out or len(out[-1]) >= max_changes or size + weight > max_bytes:
+        if not out or count + weight_of(change) > max_changes or size + weight > max_bytes:
             out.append([])
-            size = 0
+            size = count = 0
         out[-1].append(change)
         size += weight
+        count += weight_of(change)
     return out

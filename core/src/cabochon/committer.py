@@ -15,14 +15,25 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from cabochon.change_compiler import chunks, path_of
+from cabochon.change_compiler import chunks, path_of, weight_of
 from cabochon.document_path import DocumentPath
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway
 from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.metrics import Metrics
-from cabochon.policy_store import STATE, Applied, Change, Changes, CommitResult, Refused, Write
+from cabochon.policy_store import (
+    STATE,
+    Applied,
+    Change,
+    Changes,
+    CommitResult,
+    DeleteData,
+    Refused,
+    SetData,
+    SupportsMarker,
+    Write,
+)
 from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 from cabochon.transaction_record import record_of
@@ -129,6 +140,8 @@ class Committer:
         while not self._stopping:
             if self._recovery.away:
                 await self._while_away()
+            elif self._probe_is_due():
+                await self._recovery.probe()
             elif self._scheduler.queued:
                 await self._commit_queued()
                 await checkpoint()
@@ -140,6 +153,12 @@ class Committer:
             await (self._defer_queued() if self._recovery.away else self._commit_queued())
 
     # --------------------------------------------------------------------------------------------------- the loop
+
+    def _probe_is_due(self) -> bool:
+        """Tell whether to look at the engine though there is work: a commit looks for itself if there is a marker."""
+        if isinstance(self._view.store, SupportsMarker):
+            return False
+        return anyio.current_time() - self._recovery.probed_at >= self._limits.probe_interval_s
 
     async def _idle(self) -> None:
         if await self._woken(within_s=self._limits.probe_interval_s):
@@ -226,7 +245,7 @@ class Committer:
         """Commit one group and return the groups that it leaves to be done."""
         parts = [part for part in parts if not part.update.ended]
         group = await self._compile(parts, with_state=with_state)
-        total = sum(len(write.changes) for write in group.writes)
+        total = sum(weight_of(change) for write in group.writes for change in write.changes)
         limit = self._traits.max_changes
         if limit is not None and total > limit and with_state:
             self._view.desired.rollback()
@@ -390,7 +409,7 @@ class Committer:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
         desired = self._view.desired
         todo: list[list[Part]] = []
-        doubtful: list[Part] = []
+        doubtful: list[tuple[Entry, bytes | None]] = []
         for index, (write, part, outcome) in enumerate(zip(group.writes, group.written, result.outcomes, strict=True)):
             if type(outcome) is Refused:
                 alive = [entry for entry in part.entries if entry.state is EntryState.READY]
@@ -399,33 +418,39 @@ class Committer:
                 else:
                     self._refuse(alive[0], outcome.error)
                 continue
-            for change in write.changes:
-                desired.apply(change)
             if type(outcome) is Applied:
                 for entry in group.authors[index]:
                     entry.state = EntryState.SAVED
             else:
-                doubtful.append(part)
+                alive = [entry for entry in part.entries if entry.state is EntryState.READY]
+                doubtful.extend((entry, desired.read(entry.path)) for entry in alive)
+            for change in write.changes:
+                desired.apply(change)
         desired.settle()
         await self._clear_up(doubtful)
         # What is left of each part has no changes: it only ends its update, after the pieces of that update above.
         self._stale = True
         return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
 
-    async def _clear_up(self, doubtful: Sequence[Part]) -> None:
-        """Write again, by value, what an engine without marker may or may not have taken."""
-        entries = [entry for part in doubtful for entry in part.entries if entry.state is EntryState.READY]
-        for number, entry in enumerate(entries):
+    async def _clear_up(self, doubtful: Sequence[tuple[Entry, bytes | None]]) -> None:
+        """Write again, by value, what an engine without marker may or may not have taken.
+
+        Each entry comes with what was at its path before, which is what the engine should hold if it refuses the entry.
+        """
+        for number, (entry, before) in enumerate(doubtful):
             try:
                 refusal = await self._recovery.rewrite([entry.path])
-            except EngineAway as err:
-                for unsettled in entries[number:]:
-                    self._put_off(unsettled, [unsettled.path], err)
-                raise
-            if refusal is None:
-                entry.state = EntryState.SAVED
-            else:
+                if refusal is None:
+                    entry.state = EntryState.SAVED
+                    continue
                 self._refuse(entry, refusal)
+                self._view.desired.apply(DeleteData(entry.path) if before is None else SetData(entry.path, before))
+                await self._recovery.rewrite([entry.path])
+            except EngineAway as err:
+                for unsettled, _ in doubtful[number:]:
+                    if unsettled.state is EntryState.READY:
+                        self._put_off(unsettled, [unsettled.path], err)
+                raise
 
     async def _defer(self, parts: Sequence[Part]) -> None:
         """The engine is away: keep the writes in the desired state and end their updates without success."""

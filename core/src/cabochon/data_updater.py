@@ -11,13 +11,13 @@ import anyio.abc
 import structlog
 from anyio.lowlevel import checkpoint
 
-from cabochon import json_patch
+from cabochon import json_patch, json_values
 from cabochon.acknowledgements import Acknowledgements
 from cabochon.backoff import Backoff
 from cabochon.committer import Committer
 from cabochon.document_path import DocumentPath
 from cabochon.duplicates_filter import DuplicatesFilter
-from cabochon.errors import DocumentPathError, FetchError, PatchFailedError, SourceError
+from cabochon.errors import DocumentPathError, FetchError, SourceError, StoreRejectedError
 from cabochon.fetching import FetchPool
 from cabochon.json_values import JsonError
 from cabochon.reporting import PendingReport
@@ -133,13 +133,13 @@ class DataUpdater:
         raw = spec.inline
         if raw is None:
             return entry
-        if spec.save_method == "PUT":
-            return entry.ready(raw)
         try:
-            return entry.ready(raw, json_patch.parse(raw))
+            # A source has parsed the frame, so it is JSON; what is inside its strings may still be no text.
+            json_values.check_text(raw)
+            return entry.ready(raw, json_patch.parse(raw) if spec.save_method == "PATCH" else ())
         except JsonError as err:
             entry.fetched, entry.raw = True, raw
-            return self._unusable(entry, PatchFailedError(str(err), path=spec.dst_path))
+            return self._unusable(entry, StoreRejectedError(str(err), path=spec.dst_path))
 
     def _unusable(self, entry: Entry, error: Exception) -> Entry:
         entry.state = EntryState.REFUSED

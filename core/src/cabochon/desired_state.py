@@ -15,6 +15,7 @@ from msgspec import Struct
 from cabochon import json_tree, json_values
 from cabochon.document_path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError, StoreRejectedError
+from cabochon.json_values import JsonError
 from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
 
 __all__ = ["DesiredState", "Document", "Folded", "fold", "fold_edits"]
@@ -70,13 +71,16 @@ def fold_edits(edits: Sequence[Change], base: bytes) -> Folded:
     """Apply edits to a document in order; a pure function of plain values, so that another process can do it."""
     if not edits:
         return Folded(base)
-    holder: json_tree.Holder = [json_values.decode(base)]
+    try:
+        holder: json_tree.Holder = [json_values.decode(base)]
+    except JsonError as err:
+        return Folded(base, (str(err),) * len(edits))
     failed: list[str] = []
     undo: json_tree.Undo = []
     for edit in edits:
         try:
             _apply(holder, edit, undo)
-        except StoreRejectedError as err:
+        except (StoreRejectedError, JsonError) as err:
             json_tree.rollback(undo)
             failed.append(str(err))
         undo.clear()

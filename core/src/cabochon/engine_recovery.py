@@ -28,6 +28,8 @@ __all__ = ["EngineRecovery", "PolicyLane"]
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 16_000_000
+_PROBE_TIMEOUT_S = 3.0
+"""With a look every second, an engine that hangs is found within five."""
 
 
 class PolicyLane(Protocol):
@@ -64,6 +66,7 @@ class EngineRecovery:
         self._next_try_at = 0.0
         self._met = False
         self._incomplete = True
+        self.probed_at = 0.0
         self.away = True
         self.why_away: Exception = StoreUnavailableError("the policy store has not answered yet")
 
@@ -82,8 +85,9 @@ class EngineRecovery:
     async def probe(self) -> bool:
         """Look whether the engine still holds our state, and see to it if not; tell whether it did."""
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(min(self._timeout_s, _PROBE_TIMEOUT_S)):
                 if await self._view.holds_our_state():
+                    self.probed_at = anyio.current_time()
                     return True
         except (StoreUnavailableError, TimeoutError) as err:
             self.lost_contact(EngineAway(err))

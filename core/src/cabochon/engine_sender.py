@@ -7,13 +7,16 @@ import structlog
 
 from cabochon.backoff import Backoff
 from cabochon.engine_view import EngineView
-from cabochon.errors import StateLostError, StoreUnavailableError
+from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.metrics import Metrics
-from cabochon.policy_store import Changes, CommitResult, Guard, SupportsMarker
+from cabochon.policy_store import Changes, CommitResult, Guard, SetData, SupportsMarker
 
 __all__ = ["EngineAway", "EngineSender"]
 
 log = structlog.get_logger()
+
+_SLOWEST_BYTES_PER_S = 2_000_000
+"""A commit may take this much longer than its deadline for its size."""
 
 
 class EngineAway(Exception):  # noqa: N818 - a turn of events inside the core, no error of anyone's
@@ -22,6 +25,13 @@ class EngineAway(Exception):  # noqa: N818 - a turn of events inside the core, n
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause) or type(cause).__name__)
         self.cause = cause
+
+
+class _Broke:
+    """The store raised what its contract does not know."""
+
+    def __init__(self, error: StoreUnavailableError) -> None:
+        self.error = error
 
 
 class EngineSender:
@@ -34,7 +44,10 @@ class EngineSender:
         self._metrics = metrics
 
     async def send(self, changes: Changes, *, by_value: bool = False) -> CommitResult:
-        """Commit until there is an answer or the deadline has passed.
+        """Commit until there is an answer or the deadline has passed; a large commit has longer.
+
+        A store that breaks twice on one commit, of which nothing lands, counts as refusing it: so what it breaks on is
+        found and named, and the rest goes on.
 
         Args:
             changes: the commit.
@@ -47,30 +60,35 @@ class EngineSender:
             EngineAway: no answer within the deadline.
             StateLostError: the engine does not hold what we left in it.
         """
-        deadline = anyio.current_time() + self._timeout_s
-        tries = 0
+        deadline = anyio.current_time() + self._timeout_s + _size_bytes(changes) / _SLOWEST_BYTES_PER_S
+        tries = breaks = 0
         while True:
             tries += 1
             result = await self._once(changes, deadline)
-            if isinstance(result, CommitResult):
-                if not result.doubtful:
-                    return result
-                self._metrics.count("commits.answers_lost")
-                error: Exception = StoreUnavailableError("the engine's answer was lost")
-                if isinstance(self._view.store, SupportsMarker) and changes.guard is not None:
-                    if await self._landed_after_all(changes.guard, deadline):
-                        return CommitResult.applied(changes)
-                elif not by_value:
-                    return result
-            else:
+            error: Exception = StoreUnavailableError("the engine's answer was lost")
+            if isinstance(result, StoreUnavailableError):
                 error = result
+            elif isinstance(result, CommitResult) and not result.doubtful:
+                return result
+            elif await self._landed_after_all(changes.guard, deadline):
+                return CommitResult.applied(changes)
+            elif isinstance(result, _Broke):
+                breaks += 1
+                error = result.error
+                if breaks > 1:
+                    return CommitResult.refused(changes, StoreRejectedError(f"the policy store fails with {error}"))
+            elif not by_value and not self._has_marker(changes):
+                return result
             wait = self._backoff.wait_s(tries)
             if anyio.current_time() + wait >= deadline:
                 raise EngineAway(error)
             log.info("commit.retried", attempt=tries, wait_s=round(wait, 3), error=str(error))
             await anyio.sleep(wait)
 
-    async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError:
+    def _has_marker(self, changes: Changes) -> bool:
+        return isinstance(self._view.store, SupportsMarker) and changes.guard is not None
+
+    async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError | _Broke:
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
                 return await self._view.store.commit(changes)
@@ -78,12 +96,19 @@ class EngineSender:
             return err
         except StateLostError:
             raise
-        except Exception as err:  # noqa: BLE001 - a guarded edge: a store that raises anything else has lost the answer
-            log.warning("commit.answer_lost", error=f"{type(err).__name__}: {err}")
+        except TimeoutError as err:
+            log.warning("commit.answer_lost", error="no answer before the deadline")
             return CommitResult.unknown(changes, err)
+        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever else a store raises is the store's
+            error = StoreUnavailableError(f"{type(err).__name__}: {err}")
+            log.warning("commit.broke", error=str(error))
+            return _Broke(error)
 
-    async def _landed_after_all(self, guard: Guard, deadline: float) -> bool:
-        """Read the marker back until the engine says whether the commit is in force."""
+    async def _landed_after_all(self, guard: Guard | None, deadline: float) -> bool:
+        """Read the marker back until the engine says whether the commit is in force; False if it has no marker."""
+        self._metrics.count("commits.answers_lost")
+        if guard is None or not isinstance(self._view.store, SupportsMarker):
+            return False
         tries = 0
         while True:
             tries += 1
@@ -103,3 +128,7 @@ class EngineSender:
                 msg = "the engine does not hold the marker that was left in it"
                 raise StateLostError(msg)
             return False
+
+
+def _size_bytes(changes: Changes) -> int:
+    return sum(len(change.value) for write in changes.writes for change in write.changes if isinstance(change, SetData))

@@ -20,6 +20,7 @@ __all__ = [
     "JsonError",
     "JsonTree",
     "check",
+    "check_text",
     "decode",
     "elements",
     "encode",
@@ -74,6 +75,19 @@ def check(raw: bytes) -> bytes:
         JsonError: it is not.
     """
     return bytes(guarded(_raw.decode, raw))
+
+
+def check_text(raw: bytes) -> None:
+    """Make sure that JSON which was parsed as part of a frame is UTF-8 throughout: frames keep it unread.
+
+    Raises:
+        JsonError: it is not.
+    """
+    guarded(_nothing, raw)
+
+
+def _nothing(_raw: bytes) -> None:
+    """Parse nothing."""
 
 
 def members(raw: bytes) -> dict[str, bytes]:

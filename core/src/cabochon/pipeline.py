@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -302,7 +302,12 @@ class Pipeline:
                 events = self._parts.source.events()
             else:
                 tries = 0
-                await self._take(event)
+                try:
+                    await self._take(event)
+                except BaseException:
+                    # The agent stops: let the source clean up now, and not when the garbage is collected.
+                    await _close(events)
+                    raise
         log.info("update_source.ended")
         self._intake_ended.set()
 
@@ -383,6 +388,12 @@ class Pipeline:
     def _record(self, record: TransactionRecord) -> None:
         self._scheduler.arrive(Update(record.id, [], Kind.RECORD, context=record))
         self._committer.notify()
+
+
+async def _close(events: AsyncIterator[SourceEvent]) -> None:
+    if isinstance(events, AsyncGenerator):
+        with anyio.move_on_after(1.0, shield=True):
+            await events.aclose()
 
 
 def _connected(now: TransactionLog) -> TransactionLog:

@@ -75,7 +75,10 @@ class PatchOperation(Struct, frozen=True, gc=False):
 
 
 class SetData(Struct, frozen=True, gc=False):
-    """Replace what is at `path` by the raw JSON `value`; missing parents are created."""
+    """Replace what is at `path` by the raw JSON `value`; missing parents are created.
+
+    In a store of facts, `path` then owns the facts of `value`, and the paths below it own none.
+    """
 
     path: DocumentPath
     value: bytes
@@ -89,7 +92,7 @@ class PatchData(Struct, frozen=True, gc=False):
 
 
 class DeleteData(Struct, frozen=True, gc=False):
-    """Remove what is at `path`; removing what is not there is fine."""
+    """Remove what is at `path`, and in a store of facts what the paths below it own; nothing there is fine."""
 
     path: DocumentPath
 
@@ -147,8 +150,9 @@ class Changes(Struct, frozen=True):
     Attributes:
         writes: the transactions, in the order in which they must take effect.
         state: what the transaction listeners add; it lands with the writes or not at all.
-        guard: see `Guard`; None for policies, which travel in a lane of their own.
-        claims: paths that the agent owns from now on, for engines that keep that list (`SupportsOwnership`).
+        guard: see `Guard`; None for policies, which travel in a lane of their own. A store that does not implement
+            `SupportsMarker` ignores it.
+        claims: paths that the agent owns from now on; a store that does not implement `SupportsOwnership` ignores them.
         releases: paths that it owns no longer; a path in both stays claimed.
     """
 
@@ -261,7 +265,9 @@ class StoreTraits:
         policy_unit: "files" (policies one by one), "model" (all of them make one model) or "none".
         data_unit: "documents" (one JSON tree), "facts" (a set of facts owned by each path) or "none".
         atomic: how much lands or fails together: a whole "commit", each "write" (a transaction), or each "change".
-        max_changes: the most changes of an atomic commit, None for no limit. A transaction beyond it lands in parts.
+        max_changes: the most changes of an atomic commit, None for no limit; a JSON patch counts as its operations. A
+            transaction beyond it lands in parts, a single change beyond it is the store's to cut or to refuse. Commits
+            of policies keep to no limit: the store cuts them itself.
         max_bytes: the most bytes of raw JSON in a commit, None for no limit; a single larger change travels alone.
         reserved: paths that are not the agent's to write: a root document leaves them alone, a write into them is
             refused.

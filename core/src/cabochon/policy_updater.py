@@ -80,6 +80,9 @@ class PolicyWriter:
         Raises:
             EngineAway: no answer within the deadline.
         """
+        if not self.desired.policies:
+            # A first set that is being written right now is a whole one: no need to wait for it.
+            return
         async with self._one_at_a_time:
             if self.desired.policies:
                 try:

@@ -1,0 +1,75 @@
+"""A store that breaks its contract, or documents that break a store: one entry is lost, not the sync."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cabochon import Changes, CommitResult, DataUpdateReceived, SetData
+from cabochon.schemas import DataUpdate
+from cabochon_mock_store import MockPolicyStore
+
+from .conftest import Start
+
+
+class _Fragile(MockPolicyStore):
+    """Raises what no contract knows when it meets a poisonous document."""
+
+    async def commit(self, changes: Changes) -> CommitResult:
+        for change in changes.flat():
+            if isinstance(change, SetData) and b"poison" in change.value and change.path[0] != "system":
+                raise KeyError("poison")
+        return await super().commit(changes)
+
+
+async def test_document_that_breaks_the_store_is_refused_and_named(start: Start) -> None:
+    """
+    The store's exception is found to be one entry's fault: the others land, and the agent goes on.
+    """
+    async with start(store=_Fragile) as running:
+        for number in range(5):
+            value = "poison" if number == 2 else number
+            await running.publish(f"u{number}", {"dst_path": f"/users/u{number}", "data": {"v": value}})
+        await running.publish("last", {"dst_path": "/last", "data": {"v": 1}})
+        await running.ended("last")
+        await running.until(lambda: running.pipeline.log.data_failed, "the refusal")
+
+        users = running.engine.get("/users")
+        assert ["u0", "u1", "u3", "u4"] == sorted(users)
+        failed = running.pipeline.log.last_failed_data
+        assert failed is not None
+        assert ("u2", "the policy store fails with KeyError: 'poison'") == (failed.id, failed.error)
+        assert ["/users/u2"] == [str(path) for path in running.pipeline.log.out_of_sync]
+
+
+async def test_broken_document_does_not_keep_an_emptied_engine_from_being_filled(start: Start) -> None:
+    """
+    What the store has refused is not part of what it should hold.
+    """
+    async with start(store=_Fragile, probe_interval=0.05) as running:
+        await running.publish("bad", {"dst_path": "/bad", "data": {"v": "poison"}})
+        await running.publish("good", {"dst_path": "/good", "data": {"v": 1}})
+        await running.ended("good")
+        running.engine.lose_state()
+        await running.until(lambda: running.engine.get("/good"), "filled again")
+        await running.until(lambda: running.engine.get("/system/opal/ready"), "ready again")
+
+        assert {"good": {"v": 1}} == running.engine.documents
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_inline_data_that_is_no_text_is_refused(start: Start, method: str) -> None:
+    """
+    A frame may carry bytes that are no UTF-8 inside its strings; no engine should meet them.
+    """
+    data = b'{"v": "\xff"}' if method == "PUT" else b'[{"op": "add", "path": "/v", "value": "\xff"}]'
+    frame = b'{"id": "bad", "entries": [{"url": "", "dst_path": "/a", "save_method": "%s", "data": %s}]}'
+    async with start() as running:
+        update = msgspec.json.decode(frame % (method.encode(), data), type=DataUpdate)
+        await running.source.send.send(DataUpdateReceived(update))
+        await running.ended("bad")
+
+        assert {} == running.engine.documents
+        failed = running.pipeline.log.last_failed_data
+        assert failed is not None
+        assert "not UTF-8" in failed.error
