@@ -18,7 +18,7 @@ _COMMON: dict[str, Any] = {
     "phases": [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 }
 
-settings.register_profile("ci", max_examples=150, derandomize=True, **_COMMON)
+settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=5_000, **_COMMON)
 settings.register_profile(
     "mutants", settings.get_profile("ci"), max_examples=400, phases=[Phase.explicit, Phase.generate], print_blob=False
