@@ -68,7 +68,7 @@ class PolicyOnlyStore(PolicyStore):
         if not self.engine.up:
             raise StoreUnavailableError("the policy engine is down")
 
-    async def get_data(self, path: DocumentPath) -> bytes | None:  # noqa: ARG002 # there is nothing anywhere
+    async def get_data(self, path: DocumentPath) -> bytes | None:  # there is nothing anywhere
         """Return None."""
         await self.health()
         return None

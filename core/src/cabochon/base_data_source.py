@@ -14,6 +14,7 @@ from cabochon.schemas import (
     ServerDataSourceConfig,
 )
 from cabochon.update_source import Connected, SourceEvent, UpdateSource
+from cabochon.urls import masked_url
 
 __all__ = ["BaseDataSource", "parse_data_sources"]
 
@@ -71,6 +72,6 @@ def parse_data_sources(raw: bytes | str, *, where: str) -> DataSourceConfig:
         msg = f"{where}: no data sources; it should be {shape_wanted}: {err}"
         raise ConfigurationError(msg) from err
     if found.config is None:
-        msg = f"{where}: it names no entries, they are at {found.external_source_url}: give that instead"
+        msg = f"{where}: it names no entries, they are at {masked_url(found.external_source_url or '')}: give that instead"
         raise ConfigurationError(msg)
     return found.config

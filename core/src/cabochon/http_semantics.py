@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-__all__ = ["HeaderError", "header_fields", "may_succeed_later", "retry_after_s"]
+__all__ = ["HeaderError", "WholeBody", "header_fields", "may_succeed_later", "retry_after_s"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
@@ -68,3 +68,26 @@ def header_fields(
             raise HeaderError(f"the value of the header {name!r} holds a character that HTTP does not allow")
         fields[name.lower()] = (name.encode(), value.strip(" \t").encode())
     return list(fields.values())
+
+
+class WholeBody:
+    """A request's body for a client that iterates over it.
+
+    No generator: one that a cancelled request leaves half-way would have to be cleaned up.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once(AsyncIterator[bytes]):
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()

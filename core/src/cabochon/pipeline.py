@@ -36,6 +36,7 @@ from cabochon.settings import CoreSettings
 from cabochon.transaction import Transaction, TransactionalStore
 from cabochon.transaction_listener import TransactionListener
 from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transaction_record import policy_record
 from cabochon.update_end import Caller, UpdateEnd
 from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent, UpdateSource
 
@@ -242,13 +243,13 @@ class Pipeline:
     def _build_updater(self, tasks: anyio.abc.TaskGroup) -> DataUpdater:
         settings = self._settings
         retry = settings.data_updater_conn_retry
-        longest_s = retry.max_wait.total_seconds() if retry.max_wait is not None else 60.0
         fetches = FetchPool(
             self._parts.fetchers,
             self._parts.fetchers_by_scheme,
             side_by_side=settings.fetching_worker_count,
             retry=FetchRetry(
-                attempts=retry.attempts, backoff=self._backoff(retry.wait_time.total_seconds(), longest_s)
+                attempts=retry.attempts,
+                backoff=self._backoff(retry.wait_time.total_seconds(), retry.longest_wait.total_seconds()),
             ),
             metrics=self.metrics,
         )
@@ -368,16 +369,7 @@ class Pipeline:
             await self._writer.write(transaction.id, transaction.policies)
         except (StoreRejectedError, EngineAway) as err:
             error = str(err)
-        record = TransactionRecord(
-            number=0,
-            id=transaction.id,
-            transaction_type="policy",
-            actions=("set_policies",),
-            success=not error,
-            error=error,
-            created_at=started,
-            ended_at=self._wall(),
-        )
+        record = policy_record(transaction.id, error, created_at=started, ended_at=self._wall())
         self._record(record)
         return record
 

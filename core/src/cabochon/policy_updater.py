@@ -36,6 +36,7 @@ from cabochon.scheduler import Entry, EntryState
 from cabochon.schemas import PolicyBundle
 from cabochon.source_calls import asked
 from cabochon.transaction_log import TransactionRecord
+from cabochon.transaction_record import policy_record
 from cabochon.update_source import UpdateSource
 
 __all__ = ["PolicyUpdater", "PolicyWriter"]
@@ -206,16 +207,7 @@ class PolicyUpdater:
             log.warning("policy_bundle.failed", policy_hash=bundle.hash, error=error)
         else:
             log.info("policy_bundle.applied", policy_hash=bundle.hash, policies=len(bundle.policy_modules))
-        record = TransactionRecord(
-            number=0,
-            id=bundle.hash,
-            transaction_type="policy",
-            actions=("set_policies",),
-            success=not error,
-            error=error,
-            created_at=started,
-            ended_at=self._wall(),
-        )
+        record = policy_record(bundle.hash, error, created_at=started, ended_at=self._wall())
         await self._record(record, bundle.hash)
         if not error:
             self._on_applied()

@@ -35,6 +35,7 @@ _CALLBACK_CONFIG: dict[str, Any] = {
     "process_data": False,
 }
 _NONE = timedelta(0)
+_MINUTE = timedelta(minutes=1)
 
 
 # ------------------------------------------------------------------------------------------- how values are written
@@ -109,8 +110,10 @@ def _literal_object(text: str) -> object:
 class ConnRetryOptions(BaseModel):
     """How to retry, with the peer's names and defaults: what a JSON value leaves out is taken from here.
 
+    Every wait is cut by up to a half at random, so that many agents spread out.
+
     Attributes:
-        wait_strategy: the same wait each time, twice as long each time, or a random part of the latter.
+        wait_strategy: the same wait each time ("fixed"), or twice as long each time (both others).
         wait_time: the wait, or the first of them.
         attempts: tries in all.
         max_wait: no wait is longer; None for no limit.
@@ -122,6 +125,13 @@ class ConnRetryOptions(BaseModel):
     wait_time: Annotated[Seconds, Field(ge=_NONE)] = timedelta(seconds=2)
     attempts: Annotated[int, Field(ge=1)] = 2
     max_wait: Annotated[Seconds, Field(ge=_NONE)] | None = None
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """No wait between two tries is longer than this; a minute where nothing else is said."""
+        if self.wait_strategy == "fixed":
+            return self.wait_time
+        return self.max_wait if self.max_wait is not None else _MINUTE
 
 
 # --------------------------------------------------------------------------------------------------- the settings

@@ -7,7 +7,7 @@ from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
 from cabochon.transaction_log import FailedPath, TransactionRecord
 
-__all__ = ["covered_later", "record_of"]
+__all__ = ["covered_later", "policy_record", "record_of"]
 
 _ACTIONS = {"PUT": "set_policy_data", "PATCH": "patch_policy_data", "DELETE": "delete_policy_data"}
 _GOOD = frozenset({EntryState.READY, EntryState.SAVED})
@@ -54,6 +54,20 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
         failed=tuple(FailedPath(entry.path, str(entry.error)) for entry in entries if _is_missing(entry)),
         source=update.source,
         remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
+    )
+
+
+def policy_record(transaction_id: str, error: str, *, created_at: float, ended_at: float) -> TransactionRecord:
+    """Return the record of a policy transaction; `error` is "" for one that is in force."""
+    return TransactionRecord(
+        number=0,
+        id=transaction_id,
+        transaction_type="policy",
+        actions=("set_policies",),
+        success=not error,
+        error=error,
+        created_at=created_at,
+        ended_at=ended_at,
     )
 
 

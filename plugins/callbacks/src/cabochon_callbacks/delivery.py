@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import msgspec
 from cabochon import schemas
 from cabochon.callback_reporter import Callback
 from cabochon.errors import ReportError
-from cabochon.http_semantics import HeaderError, header_fields, may_succeed_later, retry_after_s
+from cabochon.http_semantics import HeaderError, WholeBody, header_fields, may_succeed_later, retry_after_s
 from cabochon.urls import masked_url
 
 __all__ = ["CallbackConfig", "read_config", "refusal", "request_for"]
@@ -82,21 +81,5 @@ def refusal(request: httpx.Request, status: int, retry_after: str | None) -> Rep
     )
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body that is no generator: one that a cancelled request leaves half-way is nothing to clean up."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
-
-
-class _Once(AsyncIterator[bytes]):
-    def __init__(self, content: bytes) -> None:
-        self._left = [content] if content else []
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
+class _Body(WholeBody, httpx.AsyncByteStream):
+    """A body as httpx takes it."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
 from cabochon import json_values
 from cabochon.errors import FetchError
-from cabochon.http_semantics import HeaderError, header_fields
+from cabochon.http_semantics import HeaderError, WholeBody, header_fields
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.config import HttpFetcherConfig
 
@@ -117,21 +116,5 @@ def _reason(err: Exception) -> str:
     return text if text.startswith("it") else "it is malformed"
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body that is no generator: one that a cancelled request leaves half-way is nothing to clean up."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
-
-
-class _Once(AsyncIterator[bytes]):
-    def __init__(self, content: bytes) -> None:
-        self._left = [content] if content else []
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
+class _Body(WholeBody, httpx.AsyncByteStream):
+    """A body as httpx takes it."""
