@@ -145,6 +145,22 @@ def test_conn_retry_is_read_under_its_older_name() -> None:
     assert 3 == core(DATA_STORE_CONN_RETRY='{"attempts": 3}').data_updater_conn_retry.attempts
 
 
+@pytest.mark.parametrize(
+    ("value", "longest_s"),
+    [
+        ('{"wait_strategy": "fixed", "wait_time": 3, "max_wait": 30}', 3),
+        ('{"wait_strategy": "exponential", "wait_time": 3, "max_wait": 30}', 30),
+        ('{"wait_strategy": "random_exponential", "wait_time": 3}', 60),
+    ],
+    ids=["fixed", "exponential", "no limit"],
+)
+def test_conn_retry_strategy_bounds_the_wait(value: str, longest_s: int) -> None:
+    """
+    A fixed wait does not grow; one that grows stops at `max_wait`, or at a minute.
+    """
+    assert timedelta(seconds=longest_s) == core(DATA_UPDATER_CONN_RETRY=value).data_updater_conn_retry.longest_wait
+
+
 URL = "http://server:7002/data/callback_report"
 
 
