@@ -72,6 +72,7 @@ def parse_data_sources(raw: bytes | str, *, where: str) -> DataSourceConfig:
         msg = f"{where}: no data sources; it should be {shape_wanted}: {err}"
         raise ConfigurationError(msg) from err
     if found.config is None:
-        msg = f"{where}: it names no entries, they are at {masked_url(found.external_source_url or '')}: give that instead"
+        elsewhere = masked_url(found.external_source_url or "")
+        msg = f"{where}: it names no entries, they are at {elsewhere}: give that instead"
         raise ConfigurationError(msg)
     return found.config
