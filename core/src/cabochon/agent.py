@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -145,16 +146,7 @@ async def open_agent(
     store_type = plugins.choose_policy_store(settings.policy_store_type)
     source_type = plugins.choose_update_source(settings.update_source) if source is None else None
     async with AsyncExitStack() as stack:
-
-        async def opened(offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
-            try:
-                return await stack.enter_async_context(offer.registration.open(offer.load_settings(environ)))
-            except CabochonError:
-                raise
-            except Exception as err:
-                msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
-                raise PluginLoadError(msg, plugin=offer.plugin) from err
-
+        opened = partial(_opened, stack, environ)
         if store is None:
             store = await opened(store_type)
         if source_type is not None:
@@ -182,6 +174,16 @@ async def open_agent(
             plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
         )
         yield Agent(Pipeline(parts, settings, observe=observe), plugins.services.values(), environ)
+
+
+async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
+    try:
+        return await stack.enter_async_context(offer.registration.open(offer.load_settings(environ)))
+    except CabochonError:
+        raise
+    except Exception as err:
+        msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
+        raise PluginLoadError(msg, plugin=offer.plugin) from err
 
 
 def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:

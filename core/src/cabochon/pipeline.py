@@ -93,17 +93,7 @@ class Pipeline:
             ),
         )
         self._scheduler = Scheduler()
-        self.reporting = Reporting(
-            self.register,
-            parts.reporters_by_scheme,
-            enabled=settings.should_report_on_data_updates,
-            limits=ReportLimits(
-                outbox_size=settings.report_outbox_size,
-                timeout_s=settings.report_timeout.total_seconds(),
-                backoff=self._backoff(1.0, 60.0),
-            ),
-            metrics=self.metrics,
-        )
+        self.reporting = self._build_reporting()
         self._book = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
         self.end = UpdateEnd(
             self._scheduler,
@@ -120,22 +110,40 @@ class Pipeline:
         self._panel = ListenerPanel(parts.listeners, self.metrics)
         self._committer = self._build_committer()
         self._updater: DataUpdater | None = None
-        self._policies = PolicyUpdater(
-            source,
-            self._writer,
-            write_data=self._write_policy_data,
-            record=self._record_policies,
-            on_applied=self._policies_applied,
-            fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
-            metrics=self.metrics,
-            wall=wall,
-        )
+        self._policies = self._build_policy_updater()
         self.policy_store = TransactionalStore(self)
         self._stop = anyio.Event()
         self._intake_ended = anyio.Event()
 
     def _backoff(self, first_s: float, longest_s: float) -> Backoff:
         return Backoff(first_s=first_s, longest_s=longest_s, random=self._random)
+
+    def _build_reporting(self) -> Reporting:
+        settings = self._settings
+        limits = ReportLimits(
+            outbox_size=settings.report_outbox_size,
+            timeout_s=settings.report_timeout.total_seconds(),
+            backoff=self._backoff(1.0, 60.0),
+        )
+        return Reporting(
+            self.register,
+            self._parts.reporters_by_scheme,
+            enabled=settings.should_report_on_data_updates,
+            limits=limits,
+            metrics=self.metrics,
+        )
+
+    def _build_policy_updater(self) -> PolicyUpdater:
+        return PolicyUpdater(
+            self._parts.source,
+            self._writer,
+            write_data=self._write_policy_data,
+            record=self._record_policies,
+            on_applied=self._policies_applied,
+            fetch_timeout_s=self._settings.fetching_callback_timeout.total_seconds(),
+            metrics=self.metrics,
+            wall=self._wall,
+        )
 
     def _build_committer(self) -> Committer:
         settings = self._settings
