@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
-from io import BufferedReader
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
-from typing import cast
 
 import anyio
 import msgspec
@@ -15,6 +14,7 @@ import structlog
 from anyio import to_thread
 
 from cabochon import ConfigurationError, Connected, DataUpdateReceived, SourceError, SourceEvent, UpdateSource
+from cabochon.json_values import JsonError, guarded
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 from cabochon_local_source.policies import read_bundle
 from cabochon_local_source.settings import LocalSourceSettings
@@ -73,20 +73,22 @@ class LocalUpdateSource(UpdateSource):
         if not line.strip():
             return None
         try:
-            return DataUpdateReceived(_update.decode(line), self.topics[0] if self.topics else "", number)
-        except msgspec.DecodeError as err:
+            return DataUpdateReceived(guarded(_update.decode, line), self.topics[0] if self.topics else "", number)
+        except JsonError as err:
             self.bad_lines += 1
             log.warning("data_update.malformed", line=number, error=str(err))
             return None
 
     async def _batches(self, where: str) -> AsyncGenerator[list[bytes]]:
         """Read whole lines off the event loop; what follows the last line's end waits for more, or for the end."""
-        stream = cast("BufferedReader", sys.stdin.buffer) if where == "-" else await to_thread.run_sync(_open, where)
+        file = sys.stdin.fileno() if where == "-" else await to_thread.run_sync(os.open, where, os.O_RDONLY)
         try:
             rest = bytearray()
             while True:
-                # Abandoned on cancellation: a thread that waits for standard input can't be woken.
-                chunk = await to_thread.run_sync(stream.read1, _CHUNK_BYTES, abandon_on_cancel=True)
+                # A thread that waits for standard input could not be woken, and would keep the process from ending.
+                with suppress(PermissionError):  # a file: there is no waiting for it
+                    await anyio.wait_readable(file)
+                chunk = await to_thread.run_sync(os.read, file, _CHUNK_BYTES)
                 if chunk:
                     rest += chunk
                     end = rest.rfind(b"\n", len(rest) - len(chunk)) + 1
@@ -100,11 +102,7 @@ class LocalUpdateSource(UpdateSource):
             yield [bytes(rest)]
         finally:
             if where != "-":
-                stream.close()
-
-
-def _open(where: str) -> BufferedReader:
-    return Path(where).open("rb")
+                os.close(file)
 
 
 @asynccontextmanager
