@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, Self
 
 import anyio
@@ -9,14 +10,14 @@ import anyio
 from cabochon.document_path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError
 from cabochon.json_values import decode
-from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy
+from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy, Write
 from cabochon.scheduler import EntryState, Kind
 from cabochon.schemas import DataUpdate, PolicyBundle, RegoModule
 from cabochon_mock_store.engine import MockEngine
 
 from . import model, peek
 from .scenarios import TOPICS, Reconnect, Scenario, Send, Trouble
-from .virtual import run
+from .virtual import BrokenPromiseError, run
 from .world import TOPIC, ChaosStore, ScriptedSource, World, a_world
 
 IN_FORCE = {EntryState.SAVED, EntryState.DEFERRED}
@@ -86,8 +87,18 @@ class Watch:
         self.world: World | None = None
         self.lost_state = False
         self._markers: set[Any] = set()
+        self._open: list[Write] = []
+        self._ended_before: dict[Write, int] = {}
+        self._unsure = False
 
     def landed(self, changes: Changes, late: bool) -> None:  # noqa: FBT001 - a callback's signature
+        """Look at a commit; `late`: the core has given it up."""
+        try:
+            self._check(changes, late=late)
+        except (AssertionError, model.RefusedError) as err:
+            raise BrokenPromiseError(str(err) or traceback.format_exc(limit=-1)) from err
+
+    def _check(self, changes: Changes, *, late: bool) -> None:
         world = self.world
         if world is None or changes.guard is None:
             for write in changes.writes:
@@ -100,8 +111,9 @@ class Watch:
         assert health["healthy"] <= health["ready"]
         assert health["in_sync"] is (health["out_of_sync_paths"] == [])
         self._check_news(world, changes, health)
-        if health["ready"]:
-            self._check_ready(world, changes)
+        self._take_down(world, changes)
+        if health["ready"] and not self._unsure:
+            self._check_ready(world)
 
     def _check_guard(self, changes: Changes, health: dict[str, Any]) -> None:
         guard = changes.guard
@@ -123,14 +135,28 @@ class Watch:
         if all(write.transaction_id not in RECOVERY for write in changes.writes):
             assert len(changes.writes) <= 500
 
-    def _check_ready(self, world: World, changes: Changes) -> None:
-        """An engine that says it is ready holds all that ended, and what this commit brings."""
-        tree = expected(world.attempts, wiped=self.lost_state)
+    def _take_down(self, world: World, changes: Changes) -> None:
+        """Keep the writes of updates that have not ended: this commit's, and those of a group that was split."""
+        self._open = [write for write in self._open if self._ended_before[write] == _endings(world, write)]
+        # An engine that is filled again need not hold what landed and was never answered, until that has ended.
+        emptied = changes.guard is not None and changes.guard.expects is None
+        self._unsure = bool(self._open) and (self._unsure or emptied)
         for write in changes.writes:
             if write.transaction_id not in RECOVERY:
-                for change in write.changes:
-                    tree = _changed(tree, change)
+                self._ended_before[write] = _endings(world, write)
+                self._open.append(write)
+
+    def _check_ready(self, world: World) -> None:
+        """An engine that says it is ready holds all that ended, and what this commit brings."""
+        tree = expected(world.attempts, wiped=self.lost_state)
+        for write in self._open:
+            for change in write.changes:
+                tree = _changed(tree, change)
         assert model.pruned(tree) == model.pruned(world.engine.documents), "ready, and something is missing or stale"
+
+
+def _endings(world: World, write: Write) -> int:
+    return sum(attempt.id == write.transaction_id for attempt in world.attempts)
 
 
 def _changed(tree: dict[str, Any], change: Change) -> dict[str, Any]:

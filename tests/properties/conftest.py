@@ -21,7 +21,7 @@ _COMMON: dict[str, Any] = {
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=5_000, **_COMMON)
 settings.register_profile(
-    "mutants", settings.get_profile("ci"), max_examples=400, phases=[Phase.explicit, Phase.generate], print_blob=False
+    "mutants", settings.get_profile("ci"), max_examples=200, phases=[Phase.explicit, Phase.generate], print_blob=False
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from .checks import play
 from .scenarios import Scenario, calm, stormy
 
+many = settings(max_examples=5 * settings().max_examples)
 
+
+@many
 @given(calm)
 def test_scenario_with_a_healthy_engine_ends_as_the_model(scenario: Scenario) -> None:
     """What was saved, applied one by one in order of arrival, is what the engine holds."""
     play(scenario)
 
 
+@many
 @given(stormy)
 def test_scenario_with_an_engine_in_trouble_ends_as_the_model(scenario: Scenario) -> None:
     """Lost answers, outages and an engine that empties between any two awaits lose nothing and apply nothing twice."""

@@ -15,6 +15,10 @@ LONGEST_S = 3_000.0
 """Virtual seconds after which a run is taken for one that never ends."""
 
 
+class BrokenPromiseError(BaseException):
+    """Found broken in the middle of a run; no guarded edge of the production code may catch it."""
+
+
 def run(main: Callable[[], Awaitable[T]], *, seed: int = 0) -> T:
     """Run `main` until it returns; `seed` decides in which order tasks run that could run at the same time."""
     scheduling: Any = import_module("trio._core._run")
@@ -28,8 +32,11 @@ def run(main: Callable[[], Awaitable[T]], *, seed: int = 0) -> T:
     clock = trio.testing.MockClock(autojump_threshold=0)
     try:
         return anyio.run(within_limits, backend="trio", backend_options={"clock": clock})
-    except BaseExceptionGroup as group:
-        raise _first(group) from None
+    except (BaseExceptionGroup, BrokenPromiseError) as error:
+        first = _first(error)
+        if isinstance(first, BrokenPromiseError):
+            raise AssertionError(str(first)) from first  # noqa: TRY004 - what hypothesis and pytest expect
+        raise first from None
 
 
 def _first(error: BaseException) -> BaseException:

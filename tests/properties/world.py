@@ -38,6 +38,7 @@ from cabochon_mock_store.listener import MockHealthListener
 from cabochon_mock_store.store import MockPolicyStore
 
 from . import peek
+from .virtual import BrokenPromiseError
 
 REPORTS_TO = "rec://everyone"
 TOPIC = "policy_data"
@@ -196,10 +197,6 @@ CALLS_AT_MOST = 3_000
 """No scenario needs as many; a pipeline that goes round in circles does."""
 
 
-class LivelockError(BaseException):
-    """The pipeline calls the store again and again, and gets nowhere; no guarded edge may catch this."""
-
-
 class ChaosStore(MockPolicyStore):
     """A mock engine behind a connection on which anything may happen, by the number of the call.
 
@@ -295,7 +292,7 @@ class ChaosStore(MockPolicyStore):
     def _fault(self) -> str | None:
         self.calls += 1
         if self.calls > CALLS_AT_MOST:
-            raise LivelockError
+            raise BrokenPromiseError("the pipeline calls the store again and again, and gets nowhere")
         return self.faults.pop(self.calls, None)
 
 

@@ -1,0 +1,270 @@
+"""The mutants: each breaks one promise on purpose, by replacing a piece of the production code's text.
+
+A piece that is not found exactly once makes the run fail, so no mutant can outlive the code it was made for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`tests` names those that are expected to notice, by their beginnings; they run first."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "drop the overlap check",
+        "cabochon.scheduler",
+        "for older in self._waiting.overlapping(entry.path):",
+        "for older in ():",
+        ("test_rule_01",),
+    ),
+    Mutant(
+        "compare paths by string prefix",
+        "cabochon.scheduler",
+        "for older in self._waiting.overlapping(entry.path):",
+        "for older in [o for o in self._waiting if str(entry.path).startswith(str(o.path))]:",
+        ("test_rule_01",),
+    ),
+    Mutant(
+        "let no newer write overtake",
+        "cabochon.scheduler",
+        "overtakes = entry.replaces and update.kind is not Kind.RETRY",
+        "overtakes = False",
+        ("test_rule_02",),
+    ),
+    Mutant(
+        "let an older fetch overwrite what overtook it",
+        "cabochon.scheduler",
+        "if _covered_by(entry, update.entries):",
+        "if False:",
+        ("test_rule_02",),
+    ),
+    Mutant(
+        "swap the writes of a commit",
+        "cabochon.committer",
+        "changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)",
+        "changes = Changes(tuple(writes)[::-1], tuple(state), guard, desired.claims, desired.releases)",
+        ("test_rule_07", "test_scenario_with_a_healthy"),
+    ),
+    Mutant(
+        "apply the entries of an update backwards",
+        "cabochon.committer",
+        "            for entry in part.entries:\n                if entry.state is not EntryState.READY:",
+        "            for entry in reversed(part.entries):\n                if entry.state is not EntryState.READY:",
+        ("test_rule_03",),
+    ),
+    Mutant(
+        "commit updates one by one",
+        "cabochon.committer",
+        "            max_updates=self._limits.max_updates,\n",
+        "            max_updates=1,\n",
+        ("test_rule_04",),
+    ),
+    Mutant(
+        "refuse the whole group with the guilty entry",
+        "cabochon.committer",
+        "        if halves is not None:\n            return halves\n        if with_state",
+        "        if with_state and halves is None",
+        ("test_rule_04",),
+    ),
+    Mutant(
+        "apply a copy twice",
+        "cabochon.duplicates_filter",
+        "            return True\n",
+        "            return False\n",
+        ("test_rule_05",),
+    ),
+    Mutant(
+        "take a resend for a copy",
+        "cabochon.duplicates_filter",
+        "if seen is not None and topic not in seen:",
+        "if seen is not None:",
+        ("test_rule_05",),
+    ),
+    Mutant(
+        "let a retry overwrite what is newer",
+        "cabochon.update_end",
+        "                self._moot(self.book.landed(entry.path, update.origin))\n",
+        "                pass\n",
+        ("test_rule_06",),
+    ),
+    Mutant(
+        "take what failed itself for what replaces",
+        "cabochon.retry_book",
+        "        self._failed.add(failed.path, failed)\n        return self._given_up(failed)\n",
+        "        moot = [old for old in self._failed.covered_by(failed.path)]\n        self._drop(moot)\n"
+        "        self._failed.add(failed.path, failed)\n        return moot\n",
+        ("test_rule_06",),
+    ),
+    Mutant(
+        "try a failed patch again",
+        "cabochon.update_end",
+        "return Cause.REFUSED if entry.replaces else Cause.PATCH",
+        "return Cause.FETCH",
+        ("test_rule_06",),
+    ),
+    Mutant(
+        "read numbers as floats",
+        "cabochon.json_values",
+        "msgspec.json.Decoder(float_hook=Decimal)",
+        "msgspec.json.Decoder()",
+        ("test_rule_07",),
+    ),
+    Mutant(
+        "keep a refused write in the desired state",
+        "cabochon.committer",
+        "        self._view.desired.rollback()\n        if group.writes and (result.doubtful",
+        "        self._view.desired.settle()\n        if group.writes and (result.doubtful",
+        ("test_scenario_with_a_healthy",),
+    ),
+    Mutant(
+        "forget what came while the engine was down",
+        "cabochon.committer",
+        "            self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)\n",
+        "            pass\n",
+        ("test_rule_08",),
+    ),
+    Mutant(
+        "trust a deferred write unchecked",
+        "cabochon.change_compiler",
+        "        if strict:\n            await self._check(changes)\n",
+        "",
+        ("test_rule_08",),
+    ),
+    Mutant(
+        "send a patch twice after a lost answer",
+        "cabochon.engine_sender",
+        "            elif await self._landed_after_all(changes.guard, deadline):\n"
+        "                return CommitResult.applied(changes)\n",
+        "            elif changes.guard is not None:\n"
+        "                found = await self._view.read_marker()\n"
+        "                changes = Changes(changes.writes, changes.state, Guard(found, changes.guard.leaves))\n",
+        ("test_scenario_with_an_engine_in_trouble",),
+    ),
+    Mutant(
+        "forget the guard",
+        "cabochon.engine_view",
+        "return Guard(self.marker, Marker(self.epoch, self.number))",
+        "return Guard(None, Marker(self.epoch, self.number))",
+        ("test_rule_09",),
+    ),
+    Mutant(
+        "stay ready while the engine is filled again",
+        "cabochon.engine_recovery",
+        "        view.log = view.log.with_engine(current=False)\n",
+        "",
+        ("test_rule_09",),
+    ),
+    Mutant(
+        "trust the marker of an engine that was filled in part",
+        "cabochon.engine_recovery",
+        "everything=not intact or self._incomplete or not self._view.can_tell()",
+        "everything=not intact or not self._view.can_tell()",
+        ("test_rule_09",),
+    ),
+    Mutant(
+        "look at an idle engine no more",
+        "cabochon.committer",
+        "        if not await self._recovery.probe():\n            return\n",
+        "        return\n",
+        ("test_rule_09",),
+    ),
+    Mutant(
+        "write the health of before the commit",
+        "cabochon.committer",
+        "state = self._panel.changes(records, now) if with_state else []",
+        "state = self._panel.changes(records, self._view.log) if with_state else []",
+        ("test_scenario_with_a_healthy",),
+    ),
+    Mutant(
+        "load base data when there is time for it",
+        "cabochon.pipeline",
+        "                    await updater.connected(resumed=resumed)\n",
+        "                    updater._tasks.start_soon(lambda: updater.connected(resumed=resumed))\n",
+        ("test_rule_10",),
+    ),
+    Mutant(
+        "drop what changes in the log during a commit",
+        "cabochon.committer",
+        "        del self._log_changes[: group.log_changes]\n",
+        "        self._log_changes.clear()\n",
+        ("test_rule_10",),
+    ),
+    Mutant(
+        "acknowledge out of order",
+        "cabochon.acknowledgements",
+        "            while self._open and self._open[0][1]:\n                self._ready = self._open.popleft()[0]\n",
+        "            while place in self._open:\n                self._open.remove(place)\n"
+        "                self._ready = place[0]\n",
+        ("test_rule_10",),
+    ),
+    Mutant(
+        "leave the ghosts of an earlier life",
+        "cabochon.engine_recovery",
+        "gone = [path for path in view.inherited if view.desired.document(path) is None]",
+        "gone = list[DocumentPath]()",
+        ("test_rule_11",),
+    ),
+    Mutant(
+        "write a difference after a lost answer",
+        "cabochon.policy_updater",
+        "[ReplacePolicies(wanted)] if self._doubtful else changes",
+        "changes",
+        ("test_rule_12",),
+    ),
+    Mutant(
+        "do not restore the policies",
+        "cabochon.engine_recovery",
+        "            await self._policies.restore()\n",
+        "",
+        ("test_rule_09",),
+    ),
+    Mutant(
+        "report twice",
+        "cabochon.update_end",
+        "        reported.open -= 1\n        if not reported.open:\n",
+        "        reported.open -= 1\n        if not reported.open:\n            self.reporting.submit(\n"
+        "                PendingReport(update_id=reported.update_id, results=list(reported.results))\n            )\n",
+        ("test_rule_13",),
+    ),
+    Mutant(
+        "send no follow-up",
+        "cabochon.update_end",
+        "if owner.unsettled <= 0 and owner.later:",
+        "if False:",
+        ("test_rule_13",),
+    ),
+    Mutant(
+        "stop without the last commit",
+        "cabochon.committer",
+        "        if self._scheduler.queued:\n"
+        "            await (self._defer_queued() if self._recovery.away else self._commit_queued())\n",
+        "",
+        ("test_rule_14",),
+    ),
+    Mutant(
+        "wait for the last commit without end",
+        "cabochon.pipeline",
+        "        with anyio.move_on_after(_LAST_COMMIT_S):\n            await committing.wait()\n",
+        "        await committing.wait()\n",
+        ("test_rule_14",),
+    ),
+    Mutant(
+        "judge health by the last success",
+        "cabochon.transaction_log",
+        'new["highest_success"] = newest.success',
+        'new["highest_success"] = True',
+        ("test_healthy",),
+    ),
+)
