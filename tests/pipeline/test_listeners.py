@@ -9,7 +9,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon import Change, DocumentPath, SetData, TransactionListener
+from cabochon import Change, DocumentPath, SetData, StoreRejectedError, TransactionListener
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 
 from .conftest import Start
@@ -87,6 +87,27 @@ async def test_bad_listener_is_quarantined_and_named(start: Start, listener: _Li
             assert {"users": {"u0": 0, "u1": 1, "u2": 2}} == running.engine.documents
             await running.until(lambda: running.engine.get("/system/opal/ready"), "ready in the engine")
     assert ["culprit"] == _named(events, "transaction_listener.quarantined")
+
+
+@pytest.mark.parametrize("blames", [True, False])
+@pytest.mark.parametrize("listeners", [0, 2])
+async def test_refusal_that_passes_costs_no_listener(start: Start, blames: bool, listeners: int) -> None:  # noqa: FBT001
+    """
+    An engine that refuses a commit once, and takes each part of it afterwards, was not refusing the listeners.
+    """
+    own = {f"own-{number}": _Listener() for number in range(listeners)}
+    with capture_logs() as events:
+        async with start(listeners=own) as running:
+            running.engine.blames = blames
+            running.engine.fail_next(StoreRejectedError("once"), when=lambda changes: bool(changes.writes))
+            for number in range(2):
+                await running.publish(f"u{number}", {"dst_path": f"/users/u{number}", "data": number})
+                await running.ended(f"u{number}")
+            await running.until(
+                lambda: running.engine.get("/system/opal/last_data_transaction/id") == "u1", "the health of now"
+            )
+
+    assert [] == _named(events, "transaction_listener.quarantined")
 
 
 def _reject_nonsense(change: Change) -> str | None:

@@ -376,16 +376,21 @@ class Committer:
                 return left
         guilty: list[str] = []
         for name in self._panel.active:
-            changes = [change for _, change in self._panel.changes(group.records, self._view.log, only=name)]
-            refusal = (await self._send((), changes)).refusal
+            refusal = (await self._send_state(group, only=name)).refusal
             if refusal is not None:
                 guilty.append(name)
                 self._panel.quarantine(name, refusal)
-        for name in self._panel.active if not guilty else ():
+        if not guilty and (await self._send_state(group)).refusal is not None:
             # Each alone is fine, together they are refused: none can be told to be innocent.
-            self._panel.quarantine(name, StoreRejectedError("the engine refuses it together with the other listeners"))
+            for name in self._panel.active:
+                error = StoreRejectedError("the engine refuses it together with the other listeners")
+                self._panel.quarantine(name, error)
         self._stale = True
         return [] if group.writes else [group.parts]
+
+    async def _send_state(self, group: _Group, *, only: str | None = None) -> CommitResult:
+        changes = self._panel.changes(group.records, self._view.log, only=only)
+        return await self._send((), [change for _, change in changes])
 
     async def _commit_in_chunks(self, parts: list[Part], limit: int) -> list[list[Part]]:
         """Write a single entry that makes more changes than an atomic commit holds; it can't land as a whole."""
