@@ -29,7 +29,6 @@ import msgspec
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
 from cabochon.logging_setup import configure_logging
 from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.process_tuning import collect_less_often
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 from cabochon.settings import CoreSettings, LogSettings
 from cabochon_mock_store import MockEngine, MockPolicyStore
@@ -105,7 +104,6 @@ async def _flood(scenario: Scenario, updates: int) -> dict[str, object]:
     source = FloodSource(updates, lambda: memory.append(_resident_mib()))
     parts = PipelineParts(store=MockPolicyStore(engine), source=source, listeners={"mock-health": MockHealthListener()})
     pipeline = Pipeline(parts, CoreSettings())
-    collect_less_often()  # as `cabochon agent run` does
     started, cpu = time.perf_counter(), time.process_time()
     seconds = cpu_seconds = 0.0
     async with anyio.create_task_group() as tasks:

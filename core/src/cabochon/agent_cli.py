@@ -10,7 +10,6 @@ import click
 
 from cabochon.agent import Agent, open_agent
 from cabochon.plugins import Plugins
-from cabochon.process_tuning import collect_less_often
 from cabochon.settings import CoreSettings, load_settings
 from cabochon.settings_page import warn_of_unknown_variables
 
@@ -50,7 +49,6 @@ def load_agent_plugins(settings: CoreSettings) -> Plugins:
 
 
 async def _run(plugins: Plugins, settings: CoreSettings) -> None:
-    collect_less_often()
     async with open_agent(plugins, settings) as running, anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signals, running)
         await running.run_until_source_ends()
