@@ -87,11 +87,15 @@ class ChangeCompiler:
     async def restore(self, path: DocumentPath) -> list[Change]:
         """Return what makes the engine hold at `path` what it should, whatever it holds now."""
         holder = self._desired.holder(path)
-        if holder is not None:
-            value = await self._folded(holder)
-            return [DeleteData(holder) if value is None else SetData(holder, value)]
-        changes: list[Change] = [DeleteData(path)] if path else []
-        for owned in self._desired.owned(path):
+        if holder is None:
+            holder = path
+            changes: list[Change] = [DeleteData(path)] if path else []
+        elif await self._folded(holder) is None:
+            changes = [DeleteData(holder)]
+        else:
+            changes = []
+        # With facts, writing a path takes away what was owned below it: that is written again as well.
+        for owned in self._desired.owned(holder):
             value = await self._folded(owned)
             if value is not None:
                 changes.append(SetData(owned, value))

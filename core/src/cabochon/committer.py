@@ -8,7 +8,7 @@ loses its state is handled by `EngineRecovery`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -16,6 +16,7 @@ import structlog
 from anyio.lowlevel import checkpoint
 
 from cabochon.change_compiler import chunks, path_of, weight_of
+from cabochon.commit_parts import Part, alive_entries, cut, halved
 from cabochon.document_path import DocumentPath
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
@@ -60,17 +61,6 @@ class CommitLimits:
     heartbeat_s: float = 10.0
 
 
-class Part:
-    """An update, or some entries of one, in a group; `last` says that the update ends with it."""
-
-    __slots__ = ("entries", "last", "update")
-
-    def __init__(self, update: Update, entries: list[Entry], *, last: bool) -> None:
-        self.update = update
-        self.entries = entries
-        self.last = last
-
-
 @dataclass(slots=True)
 class _Group:
     """Parts compiled into one commit; `authors[w][c]` is the entry of `writes[w].changes[c]`."""
@@ -111,6 +101,7 @@ class Committer:
         self._on_end = on_end
         self._traits = engine.view.store.traits
         self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
+        self._suspects: list[tuple[Entry, StoreRejectedError]] = []
         self._stale = False
         self._stopping = False
         self._wake: anyio.Event | None = None
@@ -189,35 +180,17 @@ class Committer:
 
     async def _defer_queued(self) -> None:
         while self._scheduler.queued:
-            await self._defer([part for parts in self._cut(self._take()) for part in parts])
+            await self._defer([part for parts in cut(self._take(), self._traits) for part in parts])
             await checkpoint()
 
     async def _commit_queued(self) -> None:
-        await self._commit_all(self._cut(self._take()))
+        await self._commit_all(cut(self._take(), self._traits))
 
     def _take(self) -> list[Update]:
         return self._scheduler.take(
             max_updates=self._limits.max_updates,
             max_bytes=min(self._limits.max_bytes, self._traits.max_bytes or self._limits.max_bytes),
         )
-
-    def _cut(self, batch: Sequence[Update]) -> list[list[Part]]:
-        """Cut a batch into groups that fit one commit; only an update that does not fit alone is cut itself."""
-        limit = self._traits.max_changes
-        if limit is None and self._traits.atomic != "change":
-            return [[Part(update, update.entries, last=True) for update in batch]]
-        groups: list[list[Part]] = [[]]
-        room = limit or len(batch) + 1
-        for update in batch:
-            size = 1 if self._traits.atomic == "change" else limit or 1
-            pieces = [update.entries[at : at + size] for at in range(0, len(update.entries), size)] or [[]]
-            for number, piece in enumerate(pieces, start=1):
-                if len(piece) > room and groups[-1]:
-                    groups.append([])
-                    room = limit or len(batch) + 1
-                groups[-1].append(Part(update, piece, last=number == len(pieces)))
-                room -= len(piece) if limit else 0
-        return groups
 
     # ------------------------------------------------------------------------------------------------- committing
 
@@ -229,12 +202,12 @@ class Committer:
             try:
                 todo.extendleft(reversed(await self._commit(group)))
             except StateLostError:
-                self._view.desired.rollback()
+                self._roll_back()
                 todo.appendleft(group)
                 if not await self._recovery.refill():
                     break
             except EngineAway as err:
-                self._view.desired.rollback()
+                self._roll_back()
                 self._recovery.lost_contact(err)
                 todo.appendleft(group)
                 break
@@ -248,8 +221,8 @@ class Committer:
         total = sum(weight_of(change) for write in group.writes for change in write.changes)
         limit = self._traits.max_changes
         if limit is not None and total > limit and with_state:
-            self._view.desired.rollback()
-            halves = _halves(parts)
+            self._roll_back()
+            halves = halved(parts)
             return halves if halves is not None else await self._commit_in_chunks(parts, limit)
         if not group.writes and not group.state and not self._view.inherited:
             self._land(group)
@@ -260,9 +233,10 @@ class Committer:
             await self._compiler.fold_grown()
             await self._recovery.finish_life()
             return []
-        self._view.desired.rollback()
+        suspects = dict(self._suspects)
+        self._roll_back()
         if group.writes and (result.doubtful or self._traits.atomic != "commit"):
-            return await self._sort_out(group, result)
+            return await self._sort_out(group, result, suspects)
         return await self._cut_down(group, result, with_state=with_state)
 
     async def _send(self, writes: Sequence[Write], state: Sequence[Change]) -> CommitResult:
@@ -288,7 +262,12 @@ class Committer:
                 try:
                     compiled = await self._compiler.compile(entry)
                 except StoreRejectedError as err:
-                    self._refuse(entry, err)
+                    if self._view.desired.pending:
+                        # Judged by writes that the engine has not taken yet: it counts once they have landed.
+                        self._suspects.append((entry, err))
+                        entry.state, entry.error = EntryState.REFUSED, err
+                    else:
+                        self._refuse(entry, err)
                     continue
                 changes.extend(compiled)
                 by.extend([entry] * len(compiled))
@@ -309,8 +288,18 @@ class Committer:
             now = change(now)
         return now
 
+    def _roll_back(self) -> None:
+        """Take note that nothing of a group is in force."""
+        self._view.desired.rollback()
+        for entry, _ in self._suspects:
+            entry.state, entry.error = EntryState.READY, None
+        self._suspects.clear()
+
     def _land(self, group: _Group, version: str | None = None) -> None:
         """Take note that a whole group is in force."""
+        for entry, error in self._suspects:
+            self._refuse(entry, error)
+        self._suspects.clear()
         self._view.desired.settle()
         self._view.log = group.now
         # Those that came while the commit was in flight are for the next one.
@@ -359,12 +348,12 @@ class Committer:
         if blame is not None and blame.write >= 0:
             self._refuse(group.authors[blame.write][blame.change], error)
             return [group.parts]
-        halves = _halves(group.parts)
+        halves = halved(group.parts)
         if halves is not None:
             return halves
         if with_state and group.state:
             return await self._without_listeners(group)
-        for entry in _alive(group.parts):
+        for entry in alive_entries(group.parts):
             self._refuse(entry, error)
         return [group.parts]
 
@@ -402,15 +391,17 @@ class Committer:
             state = [change for _, change in group.state] if number == len(pieces) else []
             result = await self._send([Write(update.id, tuple(piece))], state)
             if not result.landed:
-                self._view.desired.rollback()
+                self._roll_back()
                 await self._recovery.rewrite([path for change in changes if (path := path_of(change)) is not None])
-                for entry in _alive(parts):
+                for entry in alive_entries(parts):
                     self._refuse(entry, result.refusal or StoreRejectedError("the engine's answer was lost"))
                 return [parts]
         self._land(group)
         return []
 
-    async def _sort_out(self, group: _Group, result: CommitResult) -> list[list[Part]]:
+    async def _sort_out(
+        self, group: _Group, result: CommitResult, suspects: Mapping[Entry, StoreRejectedError]
+    ) -> list[list[Part]]:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
         desired = self._view.desired
         todo: list[list[Part]] = []
@@ -423,11 +414,14 @@ class Committer:
                 else:
                     self._refuse(alive[0], outcome.error)
                 continue
+            for entry in part.entries:
+                if entry in suspects:
+                    self._refuse(entry, suspects[entry])
             if type(outcome) is Applied:
                 for entry in group.authors[index]:
                     entry.state = EntryState.SAVED
             else:
-                alive = [entry for entry in part.entries if entry.state is EntryState.READY]
+                alive = dict.fromkeys(entry for entry in group.authors[index] if entry.state is EntryState.READY)
                 doubtful.extend((entry, desired.read(entry.path)) for entry in alive)
             for change in write.changes:
                 desired.apply(change)
@@ -486,29 +480,3 @@ class Committer:
         entry.error = error
         for path in paths:
             self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)
-
-
-def _alive(parts: Sequence[Part]) -> list[Entry]:
-    return [entry for part in parts for entry in part.entries if entry.state is EntryState.READY]
-
-
-def _halves(parts: list[Part]) -> list[list[Part]] | None:
-    """Cut a group in two by entries that still write something; None if there are not two of them."""
-    alive = _alive(parts)
-    if len(alive) < 2:  # noqa: PLR2004
-        return None
-    first = set(map(id, alive[: len(alive) // 2]))
-    left: list[Part] = []
-    right: list[Part] = []
-    for part in parts:
-        mine = [entry for entry in part.entries if id(entry) in first]
-        rest = [entry for entry in part.entries if id(entry) not in first]
-        still_writes = any(entry.state is EntryState.READY for entry in rest)
-        if mine and still_writes:
-            left.append(Part(part.update, mine, last=False))
-            right.append(Part(part.update, rest, last=part.last))
-        elif still_writes or right:
-            right.append(part)
-        else:
-            left.append(part)
-    return [left, right]

@@ -346,7 +346,7 @@ class DesiredState:
             stack.extend((path / key, node.children[key]) for key in sorted(node.children, reverse=True))
 
     def read(self, path: DocumentPath, folded: Callable[[Document], Folded] = fold) -> bytes | None:
-        """Compose what the engine should hold at `path` as raw JSON, None if nothing."""
+        """Compose what the engine should hold at `path` as raw JSON, None if nothing; facts are not composed."""
         node, depth = self._holder(path)
         if node is not None and node.document is not None:
             value = folded(node.document).value
@@ -354,7 +354,7 @@ class DesiredState:
                 return value
             found = json_tree.find([json_values.decode(value)], path[depth:])
             return None if found is json_tree.MISSING else json_values.encode(found)
-        top = self._find(path)
+        top = None if self.owned_facts else self._find(path)
         return None if top is None else _compose(top, folded)
 
     def replace_document(self, path: DocumentPath, seen: Document, value: bytes | None) -> None:

@@ -181,7 +181,9 @@ class EngineRecovery:
             holder = self._view.desired.holder(path) or path
             if holder not in seen:
                 seen.add(holder)
-                changes.extend(await self._compiler.restore(path))
+                restored = await self._compiler.restore(path)
+                seen.update(written for change in restored if (written := path_of(change)) is not None)
+                changes.extend(restored)
         self._view.desired.settle()
         refused: dict[DocumentPath, StoreRejectedError] = {}
         for piece in self._pieces(changes):
