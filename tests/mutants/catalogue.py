@@ -124,9 +124,16 @@ MUTANTS = (
     Mutant(
         "keep a refused write in the desired state",
         "cabochon.committer",
-        "        self._view.desired.rollback()\n        if group.writes and (result.doubtful",
-        "        self._view.desired.settle()\n        if group.writes and (result.doubtful",
+        "        self._view.desired.rollback()\n        for entry, _ in self._suspects:",
+        "        self._view.desired.settle()\n        for entry, _ in self._suspects:",
         ("test_scenario_with_a_healthy",),
+    ),
+    Mutant(
+        "refuse for good what a write that is refused itself made fail",
+        "cabochon.committer",
+        "if self._view.desired.pending:",
+        "if False:",
+        ("test_scenario_with_a_fact",),
     ),
     Mutant(
         "forget what came while the engine was down",

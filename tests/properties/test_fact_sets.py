@@ -1,0 +1,165 @@
+"""The same promises with an engine of facts: no documents, no marker, no read back, three changes at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import anyio
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cabochon.json_values import decode
+from cabochon.policy_store import Changes, CommitResult
+from cabochon.scheduler import EntryState
+
+# The odd stores are tests themselves, and in no distribution.
+from ..odd_stores.fact_set_store import MAX_CHANGES, FactSetEngine, FactSetStore  # noqa: TID252
+from . import model, peek
+from .virtual import BrokenPromiseError, run
+from .world import Fetch, Plan, a_world
+
+Facts: TypeAlias = dict[tuple[str, ...], list[list[str]]]
+
+NO_FACTS = {"no": "facts"}
+
+_paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b"])
+_facts = st.lists(st.sampled_from([["ann", "reads", "plan"], ["bob", "reads", "plan"]]), max_size=2, unique_by=str)
+_fetches = st.none() | st.builds(Fetch, st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0, 0, 3]))
+
+
+def _put(path: str, value: Any, fetch: Fetch | None) -> Plan:  # noqa: ANN401 - any JSON
+    return Plan(path, value, "PUT", fetch)
+
+
+def _more(path: str, fact: list[str], fetch: Fetch | None) -> Plan:
+    return Plan(path, [{"op": "add", "path": "/-", "value": fact}], "PATCH", fetch)
+
+
+_plans = st.one_of(
+    st.builds(_put, _paths, _facts, _fetches),
+    st.builds(_put, _paths, _facts, _fetches),
+    st.builds(_more, _paths, st.sampled_from([["eve", "writes", "plan"], ["ann", "writes", "plan"]]), _fetches),
+    st.builds(_put, _paths, st.just(NO_FACTS), st.none()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    after_s: float
+    plans: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The engine is down for a while, or loses the answers of the next writes, of which these land."""
+
+    after_s: float
+    down_s: float
+    lost: tuple[bool, ...]
+
+
+_gaps = st.sampled_from([0.0, 0.0, 0.1, 1.0])
+_several: st.SearchStrategy[tuple[Plan, ...]] = st.lists(_plans, min_size=1, max_size=5).map(tuple)
+_lost: st.SearchStrategy[tuple[bool, ...]] = st.lists(st.booleans(), max_size=3).map(tuple)
+_events = st.lists(
+    st.one_of(
+        st.builds(Send, _gaps, _several),
+        st.builds(Send, _gaps, _several),
+        st.builds(Trouble, _gaps, st.sampled_from([0.0, 0.5, 7.0]), _lost),
+    ),
+    max_size=10,
+)
+
+
+class _SlowStore(FactSetStore):
+    """Takes its time, and sees that no commit is larger than the engine can take."""
+
+    async def commit(self, changes: Changes) -> CommitResult:
+        if sum(len(write.changes) for write in changes.writes) > MAX_CHANGES:
+            raise BrokenPromiseError("a commit is too large")
+        await anyio.sleep(0.01)
+        return await super().commit(changes)
+
+
+def _expected(attempts: list[peek.Attempt]) -> Facts:
+    """Give each path the facts that it owns: a PUT takes the place of what the path and those below it owned."""
+    owned: Facts = {}
+    for attempt in sorted(attempts, key=lambda one: one.number):
+        for outcome in attempt.outcomes:
+            if outcome.state in {EntryState.SAVED, EntryState.DEFERRED}:
+                facts = _written(owned, outcome)
+                owned = {path: kept for path, kept in owned.items() if path[: len(outcome.path)] != outcome.path}
+                owned[outcome.path] = facts
+            elif outcome.state is EntryState.REFUSED:
+                assert _is_refused(owned, outcome), f"{outcome} was refused, and applies to {owned}"
+    return owned
+
+
+def _written(owned: Facts, outcome: peek.Outcome) -> list[list[str]]:
+    facts: Any = None
+    if outcome.method == "PUT":
+        facts = decode(outcome.raw or b"")
+    elif outcome.path in owned:
+        facts = model.patched({"facts": owned[outcome.path]}, ("facts",), outcome.operations)["facts"]
+    if facts.__class__ is not list:
+        raise model.RefusedError("no facts")
+    return facts
+
+
+def _is_refused(owned: Facts, outcome: peek.Outcome) -> bool:
+    try:
+        _written(owned, outcome)
+    except model.RefusedError:
+        return True
+    return False
+
+
+def _as_sets(facts: Facts) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    return {path: set(map(tuple, owned)) for path, owned in facts.items() if owned}
+
+
+@example(  # the patch is judged by a write that the engine is about to refuse
+    events=[
+        Send(0.0, (Plan("/a", []),)),
+        Send(0.0, (Plan("/a/x", []), Plan("/a", NO_FACTS), _more("/a/x", ["eve", "writes", "plan"], None))),
+    ],
+    seed=0,
+)
+@example(  # the patch does not apply, and what follows it in the same write may or may not have landed
+    events=[
+        Send(0.0, (Plan("/a/x", []), _more("/a", ["eve", "writes", "plan"], None), Plan("/a", []))),
+        Trouble(0.0, 0.0, (False,)),
+    ],
+    seed=0,
+)
+@given(events=_events, seed=st.integers(0, 99))
+def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Trouble], seed: int) -> None:
+    """Each path owns the facts that were saved there last, whatever answers were lost and however long it was down."""
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        async with a_world(store=lambda _engine, _tasks: _SlowStore(facts), listeners={}, seed=seed) as world:
+            world.connect()
+            sent = 0
+            down = any(isinstance(event, Trouble) and event.down_s for event in events)
+            for event in events:
+                await anyio.sleep(event.after_s)
+                if isinstance(event, Send):
+                    # What only the engine can judge, and judges when it is back, is for a test of its own.
+                    plans = [plan for plan in event.plans if plan.value != NO_FACTS or not down]
+                    world.send(f"u{sent}", *plans or [Plan("/b", [])])
+                    sent += 1
+                else:
+                    facts.lose_answers.extend(event.lost)
+                    facts.up = not event.down_s
+                    await anyio.sleep(event.down_s)
+                    facts.up = True
+            await world.settled()
+            owned = _as_sets(_expected(world.attempts))
+            assert owned == {path: set(held) for path, held in facts.facts_by_path.items() if held}
+            desired = peek.desired(world.pipeline)
+            assert owned == _as_sets({path: decode(desired.read(path) or b"[]") for path in desired.owned()})
+            assert sent == sum(attempt.kind is peek.Kind.LIVE for attempt in world.attempts)
+
+    run(main, seed=seed)
