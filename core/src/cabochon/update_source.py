@@ -66,7 +66,7 @@ SourceEvent: TypeAlias = Connected | Disconnected | DataUpdateReceived | PolicyC
 
 
 class UpdateSource(ABC):
-    """An open update source. The core iterates `events` once, from one task."""
+    """An open update source. The core iterates `events` from one task, and anew only if it has raised."""
 
     topics: Sequence[str] = ()
     """The agent's data topics: entries of other topics are skipped. Empty means that every entry is for this agent."""
