@@ -134,3 +134,19 @@ async def test_bad_ended_does_not_stall_anyone(start: Start, listener: _Hearing)
                 await running.until(lambda: ids == listener.ids, "the raising listener has heard of all")
     if listener.error is not None:
         assert {"bad"} == set(_named(events, "transaction_listener.failed"))
+
+
+async def test_listener_that_is_refused_while_the_engine_is_filled_costs_no_document(start: Start) -> None:
+    """
+    An emptied engine gets every document back, whatever it has against a listener by then.
+    """
+    async with start(listeners={"culprit": _Listener(value=b"nonsense")}, probe_interval=0.05) as running:
+        for number in range(3):
+            await running.publish(f"u{number}", {"dst_path": f"/users/u{number}", "data": number})
+        await running.ended("u2")
+        running.engine.blames = False
+        running.engine.reject_data = _reject_nonsense
+        running.engine.lose_state()
+        await running.until(lambda: len(running.engine.get("/users", {})) == 3, "every document is back")
+
+        assert {"users": {"u0": 0, "u1": 1, "u2": 2}} == running.engine.documents

@@ -195,6 +195,10 @@ class EngineRecovery:
         if refusal is None:
             return
         if len(piece) == 1:
+            # A listener's part may be what it refuses: the document must not pay for that.
+            refusal = (await self._commit((Write("restore", tuple(piece)),), ())).refusal
+            if refusal is None:
+                return
             path = path_of(piece[0]) or ROOT
             log.error("engine.restore_refused", dst_path=str(path), error=str(refusal))
             refused[path] = refusal
