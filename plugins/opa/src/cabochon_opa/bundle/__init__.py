@@ -1,0 +1,1 @@
+"""Policies into OPA as a bundle that OPA asks us for."""

@@ -1,0 +1,1 @@
+"""Documents into OPA: one atomic patch for each commit."""

@@ -1,0 +1,1 @@
+"""OPA as a child process of the agent."""

@@ -1,0 +1,1 @@
+"""Policies into OPA: one by one over REST."""

@@ -1,0 +1,148 @@
+"""A real OPA for tests: started on a free port of this machine, broken on purpose, and gone at the end.
+
+    with RealOpa(opa_binary()) as opa:
+        httpx.get(f"{opa.url}/health")
+        opa.restart()  # killed and empty again, at the same address
+
+Everything here blocks for as long as a process takes to start; call it through `anyio.to_thread.run_sync` where an event
+loop must go on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+__all__ = ["OPA_VERSION", "NoOpaError", "RealOpa", "free_port", "opa_binary"]
+
+OPA_VERSION = "1.22.2"
+"""What this plugin is tested with."""
+
+_PATIENCE_S = 20.0
+_LOOK_EVERY_S = 0.01
+
+
+class NoOpaError(Exception):
+    """There is no OPA on this machine; the message says where it was looked for."""
+
+
+def opa_binary() -> Path:
+    """Find OPA: on PATH, else where `make engines` puts it.
+
+    Raises:
+        NoOpaError: it is in neither place.
+    """
+    own = os.environ.get("CABOCHON_CACHE")
+    cache = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cabochon"
+    kept = cache / f"opa-{OPA_VERSION}" / "opa"
+    if kept.is_file():
+        return kept
+    found = shutil.which("opa")
+    if found is None:
+        raise NoOpaError(f"no opa on PATH and none at {kept}; `make engines` builds one where Go is installed")
+    return Path(found)
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RealOpa:
+    """One `opa run --server`; a context manager that starts and ends it.
+
+    Args:
+        binary: the executable.
+        arguments: more of its command line; `--v0-compatible` for instance.
+        address: what it listens at; a free port of 127.0.0.1 by default, `unix:///path` for a socket.
+
+    Attributes:
+        url: where it answers, for `OPAL_POLICY_STORE_URL`.
+        starts: how often it was started.
+    """
+
+    def __init__(self, binary: Path, *arguments: str, address: str | None = None) -> None:
+        self._binary = binary
+        self._arguments: Sequence[str] = arguments
+        self._address = address or f"127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = self._address if self._address.startswith("unix:") else f"http://{self._address}"
+        self.starts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process's id; `RuntimeError` if it does not run."""
+        if self._process is None:
+            raise RuntimeError("OPA does not run")
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, empty; with `wait`, return when it answers."""
+        self._process = subprocess.Popen(
+            [str(self._binary), "run", "--server", "--log-level=error", "--disable-telemetry"]
+            + [f"--addr={self._address}", *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.starts += 1
+        if wait:
+            self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Return once it answers; `RuntimeError` if it ended, `TimeoutError` if it takes too long."""
+        deadline = time.monotonic() + _PATIENCE_S
+        socket_path = self._address.removeprefix("unix://") if self._address.startswith("unix:") else None
+        base = "http://opa" if socket_path else self.url
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket_path), timeout=1.0) as client:
+            while time.monotonic() < deadline:
+                if self._process is None or self._process.poll() is not None:
+                    raise RuntimeError("OPA ended while it was starting")
+                try:
+                    client.get(f"{base}/health")
+                except httpx.TransportError:
+                    time.sleep(_LOOK_EVERY_S)
+                else:
+                    return
+        raise TimeoutError(f"OPA does not answer at {self.url}")
+
+    def kill(self) -> None:
+        """End it at once, as `kill -9` does; nothing to do if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self, *, wait: bool = True) -> None:
+        """Kill it and start it again, empty, at the same address."""
+        self.kill()
+        self.start(wait=wait)
+
+    def hang(self) -> None:
+        """Stop it in its tracks: it takes connections, and never answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on after `hang`."""
+        os.kill(self.pid, signal.SIGCONT)
