@@ -10,10 +10,12 @@ from cabochon import (
     CallbackReporterType,
     ConfigurationError,
     FetcherType,
+    HttpRoutesType,
     PluginLoadError,
     PluginNotFoundError,
     Plugins,
     PolicyStoreType,
+    ServiceType,
     TransactionListenerType,
     UpdateSourceType,
     hookimpl,
@@ -52,6 +54,14 @@ class Offering:
     @hookimpl
     def cabochon_transaction_listeners(self) -> Iterable[TransactionListenerType]:
         return self.all(TransactionListenerType)
+
+    @hookimpl
+    def cabochon_services(self) -> Iterable[ServiceType]:
+        return self.all(ServiceType)
+
+    @hookimpl
+    def cabochon_http_routes(self) -> Iterable[HttpRoutesType]:
+        return self.all(HttpRoutesType)
 
 
 def store(name: str, *, for_tests: bool = False) -> PolicyStoreType:
@@ -239,3 +249,21 @@ def test_transaction_listeners_are_those_of_the_store_and_those_of_all_stores() 
     )
 
     assert ["all", "mine"] == [one.name for one in plugins.transaction_listeners_for("engine")]
+
+
+def test_services_and_routes_are_those_of_the_store_and_those_of_all_stores() -> None:
+    """
+    What goes with one engine stays away from the others.
+    """
+    stores = {"all": (), "mine": ("ENGINE",), "other": ("else",)}
+    plugins = plugins_with(
+        *(ServiceType(name=name, summary="x", open=unused, stores=of) for name, of in stores.items()),
+        *(
+            HttpRoutesType(name=name, summary="x", mount_path=f"/{name}", app=unused, stores=of)
+            for name, of in stores.items()
+        ),
+    )
+
+    assert ["all", "mine"] == [one.name for one in plugins.services_for("engine")]
+    assert ["all", "mine"] == [one.name for one in plugins.http_routes_for("Engine")]
+    assert ["all"] == [one.name for one in plugins.services_for("third")]

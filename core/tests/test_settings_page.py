@@ -39,6 +39,23 @@ def test_rows_are_sorted_by_variable_and_name_their_owner() -> None:
     assert {"core", "store"} == {row.owner for row in rows}
 
 
+def test_variable_that_two_parts_of_one_owner_share_has_one_row() -> None:
+    """
+    A store and its service read the same address; another owner's variable of that name is listed beside it.
+    """
+
+    class ServiceSettings(StoreSettings):
+        port: int = Field(default=1, validation_alias="OPAL_S_PORT", description="Which.")
+
+    models = [("store", StoreSettings), ("store", ServiceSettings), ("other", StoreSettings)]
+    rows = setting_rows(models, {"OPAL_S_PORT": "many"})
+
+    assert [("OPAL_S_PORT", "store"), ("OPAL_S_URL", "other"), ("OPAL_S_URL", "store")] == [
+        (row.variable, row.owner) for row in rows if row.variable in {"OPAL_S_PORT", "OPAL_S_URL"}
+    ]
+    assert ["OPAL_S_PORT='many' should be a whole number"] == [row.problem for row in rows if row.problem]
+
+
 def test_row_of_a_default_says_so() -> None:
     """
     Times are plain seconds, as they are written.

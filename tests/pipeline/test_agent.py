@@ -16,9 +16,19 @@ from typing import Any, Literal
 import anyio
 import pytest
 from msgspec import Raw
+from pydantic import Field
 from structlog.testing import capture_logs
 
-from cabochon import AgentContext, Connected, Plugins, ServiceType, SourceEvent, hookimpl
+from cabochon import (
+    AgentContext,
+    ConfigurationError,
+    Connected,
+    Plugins,
+    ServiceType,
+    Settings,
+    SourceEvent,
+    hookimpl,
+)
 from cabochon.agent import open_agent
 from cabochon.base_data_source import BaseDataSource
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
@@ -97,6 +107,87 @@ async def test_service_that_fails_does_not_stop_the_sync() -> None:
             await agent.run_until_source_ends()
             assert agent.pipeline.log.ready
     assert ["OSError: port taken"] == [event["error"] for event in events if event["event"] == "service.failed"]
+
+
+@pytest.mark.parametrize("phase", ["before_store", "after_store"])
+async def test_service_that_needs_another_setting_stops_the_start(phase: Phase) -> None:
+    """
+    The error reaches the caller bare, whatever task groups lie between; what had started is stopped.
+    """
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def good(_settings: object, _context: AgentContext) -> AsyncGenerator[None]:
+        told.append("starts")
+        yield
+        told.append("stops")
+
+    @asynccontextmanager
+    async def wrong(_settings: object, _context: AgentContext) -> AsyncGenerator[None]:
+        async with anyio.create_task_group():
+            raise ConfigurationError("OPAL_PORT=80 should be another port")
+        yield
+
+    plugin = _Services(MockEngine(), a_good=("before_store", good), b_wrong=(phase, wrong))
+    with capture_logs() as events:
+        async with open_agent(
+            Plugins.of(("p", plugin)), SETTINGS, source=BaseDataSource(DataSourceConfig()), environ={}
+        ) as agent:
+            with pytest.raises(ConfigurationError, match=r"^OPAL_PORT=80 should be another port$"):
+                await agent.run_until_source_ends()
+
+    assert ["starts", "stops"] == told
+    assert [] == [event for event in events if event["event"] == "service.failed"]
+
+
+async def test_service_that_finds_a_wrong_setting_later_does_not_stop_the_sync() -> None:
+    """
+    Once it has started, its errors are its own.
+    """
+
+    @asynccontextmanager
+    async def late(_settings: object, _context: AgentContext) -> AsyncGenerator[None]:
+        yield
+        raise ConfigurationError("OPAL_PORT=80 should be another port")
+
+    plugin = _Services(MockEngine(), late=("before_store", late))
+    with capture_logs() as events:
+        async with open_agent(
+            Plugins.of(("p", plugin)), SETTINGS, source=BaseDataSource(DataSourceConfig()), environ={}
+        ) as agent:
+            await agent.run_until_source_ends()
+
+    assert ["late"] == [event["service"] for event in events if event["event"] == "service.failed"]
+
+
+async def test_service_of_another_store_does_not_run() -> None:
+    """
+    It is not even opened, and its settings are not read.
+    """
+    told: list[str] = []
+
+    class Needy(Settings):
+        needed: str = Field(validation_alias="OPAL_NEEDED", description="Has no default.")
+
+    @asynccontextmanager
+    async def opened(_settings: object, _context: AgentContext) -> AsyncGenerator[None]:
+        told.append("starts")
+        yield
+
+    class Offers(_Services):
+        @hookimpl
+        def cabochon_services(self) -> list[ServiceType]:
+            return [
+                ServiceType(name="mine", summary="x", open=opened, stores=("mock",)),
+                ServiceType(name="other", summary="x", open=opened, stores=("OPA",), settings=Needy),
+            ]
+
+    async with open_agent(
+        Plugins.of(("p", Offers(MockEngine()))), SETTINGS, source=BaseDataSource(DataSourceConfig()), environ={}
+    ) as agent:
+        await agent.run_until_source_ends()
+
+    assert ["starts"] == told
 
 
 def _environment(**variables: str) -> dict[str, str]:

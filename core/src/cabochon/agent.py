@@ -12,7 +12,8 @@ import anyio.abc
 import structlog
 
 from cabochon import __version__
-from cabochon.errors import CabochonError, PluginLoadError
+from cabochon.error_groups import bare_configuration_errors, configuration_error_in
+from cabochon.errors import CabochonError, ConfigurationError, PluginLoadError
 from cabochon.metrics import Metrics
 from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
@@ -51,22 +52,32 @@ class Agent:
         self._services = [(service, service.load_settings(environ)) for service in services]
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until `stop`. Services of phase `before_store` start first and stop last."""
-        async with self._phase("before_store"), anyio.create_task_group() as tasks:
-            await tasks.start(self.pipeline.run)
-            async with self._phase("after_store"):
-                task_status.started()
-                await self.pipeline.stopping()
-            # What is left of the task group is the pipeline, which is finishing.
+        """Run until `stop`. Services of phase `before_store` start first and stop last.
+
+        Raises:
+            ConfigurationError: a service could not start because of a setting; what had started is stopped again.
+        """
+        with bare_configuration_errors():
+            async with self._phase("before_store"), anyio.create_task_group() as tasks:
+                await tasks.start(self.pipeline.run)
+                async with self._phase("after_store"):
+                    task_status.started()
+                    await self.pipeline.stopping()
+                # What is left of the task group is the pipeline, which is finishing.
 
     async def run_until_source_ends(self) -> None:
-        """Run until the source has nothing more to give and all of it has ended, or until `stop`."""
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self.run)
-            async with anyio.create_task_group() as waiting:
-                waiting.start_soon(_then_cancel, self.pipeline.source_ended, waiting.cancel_scope)
-                waiting.start_soon(_then_cancel, self.pipeline.stopping, waiting.cancel_scope)
-            self.stop()
+        """Run until the source has nothing more to give and all of it has ended, or until `stop`.
+
+        Raises:
+            ConfigurationError: as `run` does.
+        """
+        with bare_configuration_errors():
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self.run)
+                async with anyio.create_task_group() as waiting:
+                    waiting.start_soon(_then_cancel, self.pipeline.source_ended, waiting.cancel_scope)
+                    waiting.start_soon(_then_cancel, self.pipeline.stopping, waiting.cancel_scope)
+                self.stop()
 
     def stop(self) -> None:
         """Take nothing in any more, finish, and end `run`."""
@@ -77,43 +88,65 @@ class Agent:
         """Run the services of a phase, each in a task of its own, so that none can hold up the rest."""
         stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            ended: list[tuple[str, anyio.Event]] = []
-            for service, settings in self._services:
-                if service.registration.phase == phase:
-                    started, over = anyio.Event(), anyio.Event()
-                    tasks.start_soon(self._serve, service, settings, started, over, stop)
-                    await _within(started, service.name, "start", self.context.metrics)
-                    ended.append((service.name, over))
+            entered: list[tuple[str, _Progress]] = []
             try:
+                for service, settings in self._services:
+                    if service.registration.phase == phase:
+                        progress = _Progress()
+                        tasks.start_soon(self._serve, service, settings, progress, stop)
+                        entered.append((service.name, progress))
+                        await _within(progress.started, service.name, "start", self.context.metrics)
+                        if progress.wrong_setting is not None:
+                            raise progress.wrong_setting
                 yield
             finally:
                 stop.set()
                 with anyio.CancelScope(shield=True):
-                    for name, over in reversed(ended):
-                        await _within(over, name, "stop", self.context.metrics)
+                    for name, progress in reversed(entered):
+                        await _within(progress.over, name, "stop", self.context.metrics)
                 tasks.cancel_scope.cancel()
 
     async def _serve(
         self,
         service: Registered[ServiceType],
         settings: Any,  # noqa: ANN401 - each service has a model of its own
-        started: anyio.Event,
-        over: anyio.Event,
+        progress: _Progress,
         stop: anyio.Event,
     ) -> None:
         try:
             async with service.registration.open(settings, self.context):
-                started.set()
+                progress.started.set()
                 log.info("service.started", service=service.name)
                 await stop.wait()
         except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a service raises is the service's
+            wrong_setting = _wrong_setting(err)
+            if wrong_setting is not None and not progress.started.is_set():
+                # The operator has to see this one: without what was asked for, the agent is not what was meant.
+                progress.wrong_setting = wrong_setting
+                return
             self.context.metrics.count("services.failed")
             log.error(  # noqa: TRY400 - the traceback is the service author's business, at debug level
                 "service.failed", service=service.name, error=f"{type(err).__name__}: {err}"
             )
         finally:
-            started.set()
-            over.set()
+            progress.started.set()
+            progress.over.set()
+
+
+class _Progress:
+    """How far a service has come; `started` is set too when it could not start."""
+
+    def __init__(self) -> None:
+        self.started = anyio.Event()
+        self.over = anyio.Event()
+        self.wrong_setting: ConfigurationError | None = None
+
+
+def _wrong_setting(err: Exception) -> ConfigurationError | None:
+    """Return the configuration error that this is, or that a task group of the service has wrapped."""
+    if isinstance(err, BaseExceptionGroup):
+        return configuration_error_in(cast("BaseExceptionGroup[BaseException]", err))
+    return err if isinstance(err, ConfigurationError) else None
 
 
 @asynccontextmanager
@@ -173,7 +206,7 @@ async def open_agent(
             update_source=type(source).__name__ if source_type is None else source_type.name,
             plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
         )
-        yield Agent(Pipeline(parts, settings, observe=observe), plugins.services.values(), environ)
+        yield Agent(Pipeline(parts, settings, observe=observe), plugins.services_for(store_type.name), environ)
 
 
 async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens

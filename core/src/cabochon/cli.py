@@ -16,6 +16,7 @@ import click
 
 from cabochon import __version__
 from cabochon.core_commands import CORE_COMMANDS
+from cabochon.error_groups import configuration_error_in
 from cabochon.errors import CabochonError, ConfigurationError, PluginConflictError, PluginLoadError
 
 if TYPE_CHECKING:
@@ -130,10 +131,19 @@ def run(arguments: Sequence[str], prepare: Callable[[bool], None] | None = None)
         err.show()
         return err.exit_code
     except CabochonError as err:
-        for line in str(err).splitlines():
-            click.echo(f"cabochon: {line}", err=True)
-        return 1
+        return _say(err)
+    except BaseExceptionGroup as group:
+        wrong_setting = configuration_error_in(group)
+        if wrong_setting is None:
+            raise
+        return _say(wrong_setting)
     return code if isinstance(code, int) else 0
+
+
+def _say(err: CabochonError) -> int:
+    for line in str(err).splitlines():
+        click.echo(f"cabochon: {line}", err=True)
+    return 1
 
 
 def main() -> None:

@@ -358,8 +358,9 @@ def cabochon_callback_reporters() -> Iterable[CallbackReporterType]:
 def cabochon_services() -> Iterable[ServiceType]:
     """Offer long-running parts of the agent.
 
-    Called once at start-up. Every answer counts: all services run. Those with `phase="before_store"` are entered before
-    the policy store is used and left after it, those with `"after_store"` live inside the running sync.
+    Called once at start-up. Every answer counts: all services run whose `stores` is empty or names the policy store in
+    use. Those with `phase="before_store"` are entered before the policy store is used and left after it, those with
+    `"after_store"` live inside the running sync.
 
     Returns:
         Zero or more registrations. `open` takes the settings and the `AgentContext` and returns an async context
@@ -367,7 +368,9 @@ def cabochon_services() -> Iterable[ServiceType]:
 
     Errors:
         Whatever this raises marks the plugin as failed, and its services do not run. A second plugin with the same
-        `name` stops every start (`PluginConflictError`).
+        `name` stops every start (`PluginConflictError`). A `ConfigurationError` that a service raises while it starts
+        stops the agent, which says it in one line; any other error of a service is logged and counted, and the agent
+        goes on without it.
 
     Example:
         Ask for all policies again every hour:
@@ -404,8 +407,8 @@ def cabochon_services() -> Iterable[ServiceType]:
 def cabochon_http_routes() -> Iterable[HttpRoutesType]:
     """Offer routes on the agent's one HTTP face.
 
-    Called once at start-up. Every answer counts: whichever plugin serves HTTP mounts all of them, each below its
-    `mount_path`.
+    Called once at start-up. Every answer counts: whichever plugin serves HTTP mounts all of them whose `stores` is
+    empty or names the policy store in use, each below its `mount_path`.
 
     Returns:
         Zero or more registrations. `app` takes the settings and the `AgentContext` and returns an ASGI application.

@@ -37,6 +37,7 @@ __all__ = ["ByName", "InstalledPlugin", "Plugins", "Registered"]
 log = structlog.get_logger()
 
 _Choice = TypeVar("_Choice", PolicyStoreType, UpdateSourceType)
+_OfStores = TypeVar("_OfStores", TransactionListenerType, ServiceType, HttpRoutesType)
 
 
 class Plugins:
@@ -233,11 +234,15 @@ class Plugins:
 
     def transaction_listeners_for(self, store: str) -> list[Registered[TransactionListenerType]]:
         """Return the transaction listeners that work with the policy store called `store`, sorted by name."""
-        return [
-            one
-            for one in self.transaction_listeners.values()
-            if not one.registration.stores or store.casefold() in map(str.casefold, one.registration.stores)
-        ]
+        return _going_with(store, self.transaction_listeners)
+
+    def services_for(self, store: str) -> list[Registered[ServiceType]]:
+        """Return the services that go with the policy store called `store`, sorted by name."""
+        return _going_with(store, self.services)
+
+    def http_routes_for(self, store: str) -> list[Registered[HttpRoutesType]]:
+        """Return the HTTP routes that go with the policy store called `store`, sorted by name."""
+        return _going_with(store, self.http_routes)
 
     def _choose(self, kind: Kind[_Choice], name: str | None, variable: str) -> Registered[_Choice]:
         offered = self._of(kind)
@@ -285,6 +290,14 @@ class Plugins:
             error.__cause__ = failed[0].error
             return error
         return PluginNotFoundError(message + _how_to_get(kind, name), name=name, known=known)
+
+
+def _going_with(store: str, offered: ByName[_OfStores]) -> list[Registered[_OfStores]]:
+    return [
+        one
+        for one in offered.values()
+        if not one.registration.stores or store.casefold() in map(str.casefold, one.registration.stores)
+    ]
 
 
 def _how_to_get(kind: Kind[Any], name: str) -> str:

@@ -55,9 +55,10 @@ class ServiceType:
         name: unique, compared without case.
         summary: one line for `cabochon plugins`.
         open: takes an instance of `settings` (or None) and the context; entering starts the service, leaving stops it,
-            both under a deadline.
+            both under a deadline. A `ConfigurationError` while it starts stops the start of the agent.
         phase: "before_store" is entered before the policy store is used and left after it (an engine that the agent
             runs itself); "after_store" is entered when the sync runs and left before it ends.
+        stores: names of the stores it goes with, compared without case; empty for all.
         settings: the service's settings model.
     """
 
@@ -65,6 +66,7 @@ class ServiceType:
     summary: str
     open: Callable[[Any, AgentContext], AbstractAsyncContextManager[None]]
     phase: Literal["before_store", "after_store"] = "after_store"
+    stores: tuple[str, ...] = ()
     settings: type[BaseSettings] | None = None
 
 
@@ -77,6 +79,7 @@ class HttpRoutesType:
         summary: one line for `cabochon plugins`.
         mount_path: where the routes hang, such as `/callbacks`; unique.
         app: takes an instance of `settings` (or None) and the context, gives an ASGI application.
+        stores: names of the stores they go with, compared without case; empty for all.
         settings: the routes' settings model.
     """
 
@@ -84,6 +87,7 @@ class HttpRoutesType:
     summary: str
     mount_path: str
     app: Callable[[Any, AgentContext], AsgiApp]
+    stores: tuple[str, ...] = ()
     settings: type[BaseSettings] | None = None
 
 

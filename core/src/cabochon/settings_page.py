@@ -67,9 +67,17 @@ class UnknownVariable:
 
 
 def setting_rows(models: Iterable[tuple[str, type[BaseSettings]]], environ: Mapping[str, str]) -> list[SettingRow]:
-    """List the settings of all `(owner, model)`, sorted by variable and owner. A wrong value is shown, not raised."""
-    rows = [row for owner, model in models for row in _rows(owner, model, environ)]
-    return sorted(rows, key=lambda row: (row.variable, row.owner))
+    """List the settings of all `(owner, model)`, sorted by variable and owner. A wrong value is shown, not raised.
+
+    A variable that several models of one owner share has one row.
+    """
+    rows: dict[tuple[str, str], SettingRow] = {}
+    for owner, model in models:
+        for row in _rows(owner, model, environ):
+            key = (row.variable, row.owner)
+            if key not in rows or row.problem:
+                rows[key] = row
+    return [rows[key] for key in sorted(rows)]
 
 
 def _rows(owner: str, model: type[BaseSettings], environ: Mapping[str, str]) -> Iterable[SettingRow]:
