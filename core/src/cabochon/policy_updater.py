@@ -43,6 +43,9 @@ __all__ = ["PolicyUpdater", "PolicyWriter"]
 
 log = structlog.get_logger()
 
+_SLOWEST_POLICY_S = 2.0
+"""One try of a commit may take this much longer for each policy in it: an engine may compile all of them each time."""
+
 
 @dataclass(slots=True)
 class PolicyWriter:
@@ -60,7 +63,7 @@ class PolicyWriter:
 
         Raises:
             StoreRejectedError: the engine refuses them; what was in force stays.
-            EngineAway: no answer within the deadline.
+            EngineAway: no answer within the deadline, which is longer for many policies.
         """
         if self.store.traits.policy_unit == "none" and changes:
             msg = "this policy store takes no policies; set OPAL_POLICY_UPDATER_ENABLED=False"
@@ -99,30 +102,40 @@ class PolicyWriter:
                 raise StoreRejectedError(msg, path=problems[0].id)
 
     async def _send(self, transaction_id: str, changes: Sequence[Change]) -> None:
-        deadline = anyio.current_time() + self.timeout_s
         commit = Changes((Write(transaction_id, tuple(changes)),))
+        longest_s = self.timeout_s + _SLOWEST_POLICY_S * self._policies_in(changes)
+        give_up_at: float | None = None
         tries = 0
         while True:
             tries += 1
+            error: Exception = StoreUnavailableError("the engine's answer was lost")
+            attempt = anyio.move_on_after(longest_s)
             try:
-                with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
+                with attempt:
                     result = await self.store.commit(commit)
-                if result.landed:
-                    self._doubtful = False
-                    return
-                if result.refusal is not None:
-                    raise result.refusal  # noqa: TRY301 - the clause below passes it on
-                error: Exception = StoreUnavailableError("the engine's answer was lost")
+                    if result.landed:
+                        self._doubtful = False
+                        return
+                    if result.refusal is not None:
+                        raise result.refusal  # noqa: TRY301 - the clause below passes it on
             except StoreRejectedError:
                 raise
             except Exception as err:  # noqa: BLE001 - a guarded edge: whatever else a store raises, the answer is lost
                 error = err
+            if give_up_at is None:
+                give_up_at = anyio.current_time() + self.timeout_s
             # Policies are written by value: once more after a lost answer does no harm.
             wait = self.backoff.wait_s(tries)
-            if anyio.current_time() + wait >= deadline:
+            if attempt.cancelled_caught or anyio.current_time() + wait >= give_up_at:
                 self._doubtful = True
                 raise EngineAway(error)
             await anyio.sleep(wait)
+
+    def _policies_in(self, changes: Sequence[Change]) -> int:
+        """How many policies these changes could write, those included that a replacement removes."""
+        replaces = any(isinstance(change, ReplacePolicies) for change in changes)
+        counts = [len(change.policies) if isinstance(change, ReplacePolicies) else 1 for change in changes]
+        return sum(counts) + (len(self.desired.policies) if replaces else 0)
 
 
 class PolicyUpdater:
