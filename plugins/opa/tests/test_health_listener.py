@@ -1,0 +1,155 @@
+"""What the healthcheck writes into a commit, and what it says in the log."""
+
+from collections.abc import AsyncGenerator
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from cabochon import TransactionListener, TransactionListenerType
+from cabochon.document_path import DocumentPath
+from cabochon.policy_store import SetData, SetPolicy
+from cabochon.schemas import RemoteStatus
+from cabochon.testing.transaction_listener_contract import RECORDS, START, TransactionListenerContract
+from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon_opa.health.listener import HEALTH_PATH, OPAL_POLICY, PROBES_POLICY, health_listener_type
+from cabochon_opa.health.settings import HealthSettings
+
+READY = TransactionLog(data_enabled=False, policy_enabled=False, engine_current=True, heartbeat_at=5.5)
+NOT_READY = TransactionLog(heartbeat_at=5.5)
+
+
+class TestOpaHealthListener(TransactionListenerContract):
+    @pytest.fixture
+    def listener_type(self) -> TransactionListenerType:
+        return health_listener_type()
+
+    @pytest.fixture
+    def settings(self) -> HealthSettings:
+        return HealthSettings(enabled=True)
+
+
+class TestListenerWithATemplateThatPrintsTheState(TransactionListenerContract):
+    @pytest.fixture
+    def listener_type(self) -> TransactionListenerType:
+        return health_listener_type()
+
+    @pytest.fixture
+    def settings(self, tmp_path_factory: pytest.TempPathFactory) -> HealthSettings:
+        path = tmp_path_factory.mktemp("template") / "mine.rego.j2"
+        path.write_text(
+            "package system.opal\ndefault ready = {{ ready }}\nlast := {{ last_failed_data_transaction }}\n"
+        )
+        return HealthSettings(enabled=True, template_path=str(path))
+
+
+class TestDisabledListener(TransactionListenerContract):
+    @pytest.fixture
+    def listener_type(self) -> TransactionListenerType:
+        return health_listener_type()
+
+
+@pytest.fixture
+async def listener() -> AsyncGenerator[TransactionListener]:
+    async with health_listener_type().open(HealthSettings(enabled=True)) as listener:
+        yield listener
+
+
+async def test_it_is_off_unless_enabled() -> None:
+    """
+    As in OPAL the healthcheck policy is off by default; then nothing is written and nothing is owned.
+    """
+    offered = health_listener_type()
+    assert (offered.name, offered.stores) == ("opa-health", ("OPA",))
+    async with offered.open(HealthSettings()) as listener:
+        assert listener.owned_paths == ()
+        assert listener.committing(RECORDS, START) == ()
+
+
+@pytest.mark.parametrize("log", [READY, NOT_READY])
+async def test_a_commit_carries_the_modules_and_the_state(listener: TransactionListener, log: TransactionLog) -> None:
+    """
+    The modules come first and never change; the state is the log's document, where the modules read it.
+    """
+    opal, probes, state = listener.committing((), log)
+    later = listener.committing(RECORDS, START.after(RECORDS))
+
+    assert isinstance(opal, SetPolicy)
+    assert isinstance(probes, SetPolicy)
+    assert [opal.id, probes.id] == [OPAL_POLICY, PROBES_POLICY] == [
+        "engine/healthcheck/opal.rego",
+        "engine/healthcheck/health.rego",
+    ]  # fmt: skip
+    assert [opal, probes] == list(later[:2])
+    assert isinstance(state, SetData)
+    assert state.path == HEALTH_PATH == DocumentPath.parse("/system/cabochon/health")
+    assert msgspec.json.decode(state.value) == log.as_document()
+
+
+async def test_the_probes_can_be_left_to_the_operator() -> None:
+    """
+    Where the operator's policies have `package system.health`, ours is neither written nor owned.
+    """
+    async with health_listener_type().open(HealthSettings(enabled=True, probes_enabled=False)) as listener:
+        written = [change.id for change in listener.committing((), READY) if isinstance(change, SetPolicy)]
+        assert written == [OPAL_POLICY]
+        assert DocumentPath.parse(PROBES_POLICY) not in listener.owned_paths
+
+
+async def test_a_module_that_prints_the_state_is_written_before_the_data_unless_it_says_ready(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """
+    OPA takes such a module in a request of its own: what says not ready goes first, what says ready goes last.
+    """
+    path = tmp_path_factory.mktemp("template") / "mine.rego.j2"
+    path.write_text("package system.opal\ndefault ready = {{ ready }}\n")
+    async with health_listener_type().open(HealthSettings(enabled=True, template_path=str(path))) as listener:
+        before, after = listener.committing((), NOT_READY), listener.committing((), READY)
+
+    assert [type(change) for change in before] == [SetPolicy, SetPolicy, SetData]
+    assert before[0] == SetPolicy(OPAL_POLICY, "package system.opal\ndefault ready = false\n")
+    assert [type(change) for change in after] == [SetPolicy, SetData, SetPolicy]
+    assert after[2] == SetPolicy(OPAL_POLICY, "package system.opal\ndefault ready = true\n")
+
+
+async def test_the_state_holds_no_credentials(listener: TransactionListener) -> None:
+    """
+    Whoever may ask OPA sees where data came from, and no password or token of the URL.
+    """
+    urls = ("https://bob:secret@data.example/users", "https://data.example/users?token=secret", "https://data.example/")
+    record = TransactionRecord(number=1, id="1", remotes=tuple(RemoteStatus(remote_url=url) for url in urls))
+    state = listener.committing([record], START.after([record]))[-1]
+
+    assert isinstance(state, SetData)
+    assert b"secret" not in state.value
+    remotes = msgspec.json.decode(state.value)["last_data_transaction"]["remotes_status"]
+    assert [remote["remote_url"] for remote in remotes] == [
+        "https://data.example/users",
+        "https://data.example/users?token=***",
+        "https://data.example/",
+    ]
+
+
+async def test_the_log_says_what_opal_s_users_look_for(listener: TransactionListener) -> None:
+    """
+    OPAL's page tells its users which lines to look for: they are there, at `info` when ready or healthy changes.
+    """
+    record = TransactionRecord(number=1, id="c83b", actions=("set_policy_data",))
+    with capture_logs() as lines:
+        await listener.ended(record, NOT_READY)
+        await listener.ended(record, NOT_READY)
+        await listener.ended(record, READY)
+
+    told = "processing store transaction: {'id': 'c83b', 'actions': ['set_policy_data'], 'success': True, 'error': ''}"
+    no = "persisting health check policy: ready=false, healthy=false"
+    yes = "persisting health check policy: ready=true, healthy=true"
+    assert [(line["log_level"], line["message"]) for line in lines] == [
+        ("info", told),
+        ("info", no),
+        ("debug", told),
+        ("debug", no),
+        ("info", told),
+        ("info", yes),
+    ]
+    assert {line["event"] for line in lines} == {"health_check.transaction", "health_check.persisted"}
