@@ -75,6 +75,9 @@ class Reader:
     def document(self) -> dict[str, Any]:
         return self._http.get("/v1/data/system/opal").json()["result"]
 
+    def probes(self) -> dict[str, Any]:
+        return self._http.get("/v1/data/system/health").json()["result"]
+
     def probe(self, name: str) -> int:
         return self._http.get(f"/health/{name}").status_code
 
@@ -252,6 +255,18 @@ async def test_own_static_template(reader: Reader, tmp_path_factory: pytest.Temp
     assert (reader.document(), reader.probe("ready")) == ({"ready": False}, 500)
 
 
+async def test_own_template_without_a_rule_for_ready(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """
+    Where the operator's template says nothing of `ready`, OPA's health routes say no.
+    """
+    path = tmp_path_factory.mktemp("template") / "mine.rego.j2"
+    path.write_text("package system.opal\nfine = true\n")
+    async with writer(reader, template_path=str(path)) as write:
+        write(WAITING.after([POLICY, DATA]))
+
+    assert reader.probes() == {"ready": False, "live": True}
+
+
 async def test_own_template_that_prints_the_state(reader: Reader, tmp_path_factory: pytest.TempPathFactory) -> None:
     """
     A template may print the state into the module; whatever texts are in it, the module stays Rego.
@@ -279,3 +294,17 @@ async def test_own_template_that_prints_the_state(reader: Reader, tmp_path_facto
     assert (document["ready"], document["healthy"], document["late"]) == (True, False, ["/users"])
     assert document["error"] == document["last_failed"]["error"] == nasty
     assert reader.probe("ready") == 200
+
+
+async def test_the_template_of_the_how_to(reader: Reader) -> None:
+    """
+    The template that docs/how-to/read-health.md shows does what the page says.
+    """
+    path = Path(__file__).parent / "own_health.rego.j2"
+    async with writer(reader, template_path=str(path)) as write:
+        write(WAITING)
+        assert reader.document() == {"ready": False, "healthy": False, "last_policy_hash": "", "stale": []}
+        write(WAITING.after([POLICY, DATA, FAILED]))
+
+    expected = {"ready": True, "healthy": False, "last_policy_hash": POLICY.id, "stale": ["/users"]}
+    assert reader.document() == expected
