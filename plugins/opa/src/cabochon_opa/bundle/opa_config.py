@@ -8,7 +8,15 @@ from pydantic import SecretStr
 
 from cabochon.errors import ConfigurationError
 
-__all__ = ["BUNDLE_NAME", "BUNDLE_RESOURCE", "SERVICE_NAME", "bundle_config", "listen_address", "service_url"]
+__all__ = [
+    "BUNDLE_NAME",
+    "BUNDLE_RESOURCE",
+    "SERVICE_NAME",
+    "STATUS_RESOURCE",
+    "bundle_config",
+    "listen_address",
+    "service_url",
+]
 
 SERVICE_NAME = "cabochon"
 BUNDLE_NAME = "cabochon"
@@ -18,6 +26,7 @@ STATUS_RESOURCE = "/status"
 _POLLING = {"min_delay_seconds": 1, "max_delay_seconds": 1, "long_polling_timeout_seconds": 30}
 """The delays bound how long OPA waits after a failure, two minutes by default; a long poll follows the last at once."""
 
+_LAST_PORT = 65535
 _ANY_HOST = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
 
 
@@ -62,7 +71,7 @@ def listen_address(address: str) -> tuple[str, int]:
     """
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    sound = colon and port.isascii() and port.isdigit() and int(port) < 65536 and "/" not in host
+    sound = colon and port.isascii() and port.isdigit() and int(port) <= _LAST_PORT and "/" not in host
     if not sound or (":" in host and not bracketed):
         msg = f"OPAL_OPA_BUNDLE_SERVICE_ADDR={address!r} should be host:port, for instance 127.0.0.1:8282"
         raise ConfigurationError(msg)

@@ -1,0 +1,49 @@
+"""An ASGI application behind a listening socket, served by hypercorn on asyncio or trio."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import anyio
+from hypercorn import Config
+
+__all__ = ["App", "Receive", "Scope", "Send", "serve"]
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_GRACE_S = 1.0
+
+
+class _Serve(Protocol):
+    async def __call__(self, app: App, config: Config, *, shutdown_trigger: Callable[[], Awaitable[None]]) -> None: ...
+
+
+async def serve(app: App, listener: socket.socket, stop: anyio.Event) -> None:
+    """Serve `app` until `stop` is set; `listener` is closed at the end.
+
+    Who is slow to send a request's head is cut off after 5 seconds, and a head is limited to 16 KiB.
+    """
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.graceful_timeout = _GRACE_S
+    # Only one of the two is imported: trio need not be installed.
+    serve_here = cast("_Serve", importlib.import_module(f"hypercorn.{_library()}").serve)
+    await serve_here(app, config, shutdown_trigger=stop.wait)
+
+
+def _library() -> str:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return "trio"
+    return "asyncio"
