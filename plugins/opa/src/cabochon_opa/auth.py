@@ -13,6 +13,7 @@ from cabochon.errors import StoreUnavailableError
 
 __all__ = ["BearerToken", "ClientCredentials"]
 
+_OK, _UNAUTHORIZED = 200, 401
 _EARLY_S = 30.0
 """A token is renewed this long before it expires, or at half of its life if that is shorter."""
 
@@ -51,7 +52,7 @@ class ClientCredentials(httpx.Auth):
                 self._take((yield self._token_request()))
         request.headers["Authorization"] = used = self._header or ""
         answer = yield request
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if answer.status_code == _UNAUTHORIZED:
             async with self._one_at_a_time:
                 if self._header == used:
                     self._take((yield self._token_request()))
@@ -66,7 +67,7 @@ class ClientCredentials(httpx.Auth):
 
     def _take(self, answer: httpx.Response) -> None:
         problem = f"it answered with {answer.status_code}"
-        if answer.status_code == httpx.codes.OK:
+        if answer.status_code == _OK:
             try:
                 token = msgspec.json.decode(answer.content, type=_Token)
             except msgspec.DecodeError as err:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import anyio.to_thread
 import httpx
@@ -18,6 +19,7 @@ from cabochon_opa.settings import OpaStoreSettings
 __all__ = ["Answer", "AnswerLostError", "OpaClient", "open_client"]
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_LET_IN, _SERVER_ERROR = frozenset({401, 403}), 500
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -56,19 +58,52 @@ class OpaClient:
             StoreUnavailableError: it can't be reached, or lets us in no more (401, 403); nothing was done.
         """
         try:
-            answer = await self._http.request(method, path, content=content, headers={**_JSON, **(headers or {})})
+            answer = await self._http.send(self._request(method, path, content, headers))
         except _NOT_SENT as err:
             raise StoreUnavailableError(f"OPA at {self._name} can't be reached: {_reason(err)}") from err
         except httpx.TransportError as err:
             raise AnswerLostError(f"OPA at {self._name} has not answered {method} {path}: {_reason(err)}") from err
-        if answer.status_code in {401, 403}:
+        if answer.status_code in _NOT_LET_IN:
             raise StoreUnavailableError(
                 f"OPA at {self._name} refuses our credentials with {answer.status_code}:"
                 " see OPAL_POLICY_STORE_AUTH_TYPE and OPA's system.authz policy"
             )
-        if answer.status_code >= 500:
+        if answer.status_code >= _SERVER_ERROR:
             raise AnswerLostError(f"OPA at {self._name} answered {method} {path} with {answer.status_code}")
         return Answer(answer.status_code, answer.content)
+
+    def _request(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] | None
+    ) -> httpx.Request:
+        request = self._http.build_request(method, path, headers={**_JSON, **(headers or {})})
+        if content is not None:
+            request.headers["Content-Length"] = str(len(content))
+            request.stream = _Body(content)
+        return request
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece. Not a generator: a call that is cancelled would leave that to the garbage collector."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._left: bytes | None = content
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece, self._left = self._left, None
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
 
 def _reason(err: Exception) -> str:

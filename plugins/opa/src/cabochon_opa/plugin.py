@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from cabochon import PolicyStoreType, hookimpl
+from cabochon import PolicyStoreType, TransactionListenerType, hookimpl
+from cabochon_opa.health.listener import health_listener_type
+from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
-from cabochon_opa.store import open_opa_store
 
-__all__ = ["cabochon_policy_stores"]
+__all__ = ["cabochon_policy_stores", "cabochon_transaction_listeners"]
 
 
 @hookimpl
@@ -18,3 +19,9 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         open=open_opa_store,
         settings=OpaStoreSettings,
     )
+
+
+@hookimpl
+def cabochon_transaction_listeners() -> Iterator[TransactionListenerType]:
+    """Offer the healthcheck policy."""
+    yield health_listener_type()

@@ -1,0 +1,72 @@
+"""What one `PATCH /v1/data` carries: operations, and which change each of them serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cabochon.errors import StoreRejectedError
+from cabochon.policy_store import Blame, DeleteData, PatchData, SetData
+from cabochon_opa.data.pointers import pointer_json
+
+__all__ = ["DataChange", "Place", "Plan", "RefusedChange"]
+
+DataChange = SetData | PatchData | DeleteData
+
+
+class RefusedChange(Exception):  # noqa: N818 - it carries the error
+    """A change can't be put into operations: `error` says why, `place` which; None if another commit could do it."""
+
+    def __init__(self, error: StoreRejectedError, place: Blame | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A change, and where in the commit it stands."""
+
+    blame: Blame
+    change: DataChange
+
+
+@dataclass(slots=True)
+class Plan:
+    """Operations as JSON; `places` are None where an operation serves the store itself."""
+
+    operations: list[bytes] = field(default_factory=list[bytes])
+    places: list[Place | None] = field(default_factory=list["Place | None"])
+
+    def add(self, place: Place | None, path: Sequence[str], raw: bytes) -> int:
+        """Add a member, or an element before that index; return the operation's number."""
+        return self._put(place, b'{"op":"add","path":', path, raw)
+
+    def replace(self, place: Place | None, path: Sequence[str], raw: bytes) -> int:
+        """Replace what has to be there; return the operation's number."""
+        return self._put(place, b'{"op":"replace","path":', path, raw)
+
+    def remove(self, place: Place | None, path: Sequence[str]) -> int:
+        """Remove what has to be there; return the operation's number."""
+        self.operations.append(b'{"op":"remove","path":' + pointer_json(path) + b"}")
+        self.places.append(place)
+        return len(self.operations) - 1
+
+    def _put(self, place: Place | None, head: bytes, path: Sequence[str], raw: bytes) -> int:
+        self.operations.append(b"".join((head, pointer_json(path), b',"value":', raw, b"}")))
+        self.places.append(place)
+        return len(self.operations) - 1
+
+    def drop(self, number: int) -> None:
+        """Leave an operation out; the numbers of the others stay."""
+        self.operations[number] = b""
+
+    def sealed(self) -> Plan:
+        """Return the plan without the operations that were dropped."""
+        kept = [number for number, operation in enumerate(self.operations) if operation]
+        return Plan([self.operations[number] for number in kept], [self.places[number] for number in kept])
+
+    def body(self, *, first: int | None = None, then: bytes | None = None) -> bytes:
+        """Write the operations, or the `first` of them, as the body of a PATCH; `then` is one more."""
+        operations = self.operations if first is None else self.operations[:first]
+        return b"[" + b",".join(operations if then is None else [*operations, then]) + b"]"

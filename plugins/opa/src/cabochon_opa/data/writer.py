@@ -1,0 +1,260 @@
+"""One atomic `PATCH /v1/data` for each commit: guard, documents, health state and ownership together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from cabochon.document_path import DocumentPath
+from cabochon.errors import (
+    PatchFailedError,
+    PathConflictError,
+    StateLostError,
+    StoreRejectedError,
+    StoreUnavailableError,
+)
+from cabochon.policy_store import Changes, CommitResult, Guard, Marker, PatchData, SetData
+from cabochon_opa.client import Answer, OpaClient
+from cabochon_opa.data import bookkeeping
+from cabochon_opa.data.commit_tree import CommitTree, Kind
+from cabochon_opa.data.known_objects import KnownObjects
+from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
+from cabochon_opa.data.planner import paths_to_ask_for, plan
+from cabochon_opa.refusals import refusal
+
+__all__ = ["DataWriter"]
+
+log = structlog.get_logger()
+
+_OK, _BAD_REQUEST, _NOT_FOUND = 204, 400, 404
+_FAILS_AT_THE_END: Final = b'{"op":"add","path":"","value":0}'
+"""OPA carries a patch out operation by operation and refuses this one, so nothing of what came before lands."""
+_FAILED_AT_THE_END: Final = b"root must be object"
+_SEARCHED_BYTES = 1_000_000
+_NAMED_PATH = re.compile(r"(?:conflicting rule for data path|\bpath) (\S+) (?:found|is owned by bundle)")
+_OWNED_BY_BUNDLE: Final = "is owned by bundle"
+
+
+class DataWriter:
+    """Turns commits into patches, and keeps what has to be known of OPA's documents for that.
+
+    Args:
+        client: asks OPA.
+        make_room: takes the paths that a bundle keeps from being written; tells whether another try may succeed.
+    """
+
+    def __init__(self, client: OpaClient, make_room: Callable[[Sequence[DocumentPath]], Awaitable[bool]]) -> None:
+        self._client = client
+        self._make_room = make_room
+        self._known = KnownObjects()
+        self._claimed: set[DocumentPath] = set()
+        self._prepared = False
+
+    def forget(self) -> None:
+        """Know nothing of OPA any more: it may be another one."""
+        self._known = KnownObjects()
+        self._claimed = set()
+        self._prepared = False
+
+    # ------------------------------------------------------------------------------------------------ committing
+
+    async def commit(self, changes: Changes, places: Sequence[Place]) -> CommitResult:
+        """Write the documents of a commit: `places` are all of them, in order, the listeners' last.
+
+        Raises:
+            AnswerLostError: it may have landed.
+            StoreUnavailableError: nothing has landed.
+            StateLostError: the guard failed; nothing has landed.
+        """
+        if changes.guard is not None and changes.guard.expects is None:
+            self.forget()
+        result = await self._try(changes, places)
+        if result is None:
+            # What was known of OPA's documents is no longer so: somebody else writes there, too.
+            self._known.clear()
+            self._prepared = False
+            result = await self._try(changes, places, last=True)
+        return result or CommitResult.applied(changes)
+
+    async def _try(self, changes: Changes, places: Sequence[Place], *, last: bool = False) -> CommitResult | None:
+        """Send the commit once; None if it should be planned anew."""
+        if last or changes.guard is None or changes.guard.expects is None:
+            await self._prepare(changes)
+        releases = {bookkeeping.owned_key(path): path for path in changes.releases if path not in changes.claims}
+        asked = await self._ask(paths_to_ask_for(places, self._known) | releases.keys())
+        self._learn(asked)
+        try:
+            made = plan(self._head(changes), places, CommitTree(self._known, asked))
+        except RefusedChange as err:
+            await self._compare(changes.guard)
+            return CommitResult.refused(changes, err.error, blame=err.place)
+        claims = [path for path in dict.fromkeys(changes.claims) if path not in self._claimed]
+        bookkeeping.add_ownership(made, claims, [path for key, path in releases.items() if key in asked])
+        if not made.operations:
+            return CommitResult.applied(changes)
+        answer = await self._patch(made)
+        if answer.status == _OK:
+            self._note_documents(places)
+            self._note_ownership(changes)
+            return CommitResult.applied(changes)
+        if answer.status == _NOT_FOUND:
+            await self._compare(changes.guard)
+            if not last:
+                return None
+        error = refusal(answer)
+        if (
+            not last
+            and _OWNED_BY_BUNDLE in str(error)
+            and await self._make_room([place.change.path for place in places])
+        ):
+            return None
+        return await self._refused(changes, made, answer)
+
+    def _learn(self, asked: Mapping[tuple[str, ...], Kind]) -> None:
+        for path, kind in asked.items():
+            # Not below arrays, whose elements move.
+            if kind == "object" and not any(asked.get(path[:depth]) == "array" for depth in range(1, len(path))):
+                self._known.learn(path)
+
+    def _note_documents(self, places: Sequence[Place]) -> None:
+        for place in places:
+            change = place.change
+            if isinstance(change, PatchData):
+                for operation in change.operations:
+                    by_object = operation.op != "remove" and (operation.value or b"").lstrip().startswith(b"{")
+                    self._known.replaced(change.path.joined(operation.path), by_object=by_object)
+            else:
+                by_object = isinstance(change, SetData) and change.value.lstrip().startswith(b"{")
+                self._known.replaced(change.path, by_object=by_object)
+
+    async def _patch(self, made: Plan) -> Answer:
+        # Until there is an answer, nothing is known: the call may be cancelled, or the answer be lost.
+        known, self._known = self._known, KnownObjects()
+        answer = await self._client.ask("PATCH", "/v1/data", content=made.body())
+        self._known = known
+        return answer
+
+    async def _prepare(self, changes: Changes) -> None:
+        """See that the store's own documents have parents."""
+        needed = changes.guard is not None or changes.claims or changes.state
+        if needed and not self._prepared:
+            for path in bookkeeping.PARENTS:
+                await self._client.ask("PUT", path, content=b"{}", headers={"If-None-Match": "*"})
+            self._prepared = True
+
+    def _head(self, changes: Changes) -> Plan:
+        head = Plan()
+        if changes.guard is not None:
+            bookkeeping.add_guard(head, changes.guard)
+        return head
+
+    # ------------------------------------------------------------------------------------------------- ownership
+
+    def _note_ownership(self, changes: Changes) -> None:
+        self._claimed.difference_update(changes.releases)
+        self._claimed.update(changes.claims)
+
+    # --------------------------------------------------------------------------------------------------- asking
+
+    async def read_marker(self) -> Marker | None:
+        """Return the marker that OPA holds."""
+        return bookkeeping.marker_in(await self._client.ask("GET", bookkeeping.COMMIT))
+
+    async def owned_paths(self) -> list[DocumentPath]:
+        """Return the paths that agents claimed."""
+        return bookkeeping.owned_in(await self._client.ask("GET", bookkeeping.OWNED))
+
+    async def _compare(self, guard: Guard | None) -> None:
+        if guard is None or guard.expects is None:
+            return
+        found = await self.read_marker()
+        if found != guard.expects:
+            self.forget()
+            raise StateLostError(f"OPA holds the marker {found}, not {guard.expects}")
+
+    async def _ask(self, paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Kind]:
+        """Ask what kind of value is at each path; what is absent is left out."""
+        asked = sorted(paths, key=len)
+        if not asked:
+            return {}
+        by_length: dict[int, list[tuple[str, ...]]] = {}
+        for path in asked:
+            by_length.setdefault(len(path), []).append(path)
+        query = "; ".join(
+            f"k{length} := [kinds | path := input.k{length}[_]; kinds := [kind | kind := type_name(data"
+            + "".join(f"[path[{at}]]" for at in range(length))
+            + ")]]"
+            for length in by_length
+        )
+        body = msgspec.json.encode(
+            {"query": query, "input": {f"k{length}": found for length, found in by_length.items()}}
+        )
+        answer = await self._client.ask("POST", "/v1/query", content=body)
+        try:
+            (found,) = msgspec.json.decode(answer.body, type=_KindsAnswer).result
+        except (msgspec.DecodeError, ValueError) as err:
+            raise StoreUnavailableError(f"OPA does not tell what its documents are: {answer.body[:200]!r}") from err
+        return {
+            path: _KINDS.get(kinds[0], "scalar")
+            for length, group in by_length.items()
+            for path, kinds in zip(group, found[f"k{length}"], strict=True)
+            if kinds
+        }
+
+    # ------------------------------------------------------------------------------------------------- refusals
+
+    async def _refused(self, changes: Changes, made: Plan, answer: Answer) -> CommitResult:
+        place = _named(made, answer) or await self._guilty(made)
+        if place is None:
+            return CommitResult.refused(changes, refusal(answer))
+        return CommitResult.refused(changes, _blamed(place.change, answer), blame=place.blame)
+
+    async def _guilty(self, made: Plan) -> Place | None:
+        """Find the operation that OPA refuses, by letting it try ever shorter beginnings that can't land."""
+        servants = [place for place in made.places if place is not None]
+        if all(place is servants[0] for place in servants):
+            return servants[0] if servants else None
+        if sum(map(len, made.operations)) > _SEARCHED_BYTES:
+            return None
+        good, bad = 0, len(made.operations)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            tried = await self._client.ask("PATCH", "/v1/data", content=made.body(first=middle, then=_FAILS_AT_THE_END))
+            if _FAILED_AT_THE_END in tried.body:
+                good = middle
+            else:
+                bad = middle
+        return made.places[bad - 1]
+
+
+class _KindsAnswer(msgspec.Struct):
+    result: list[dict[str, list[list[str]]]]
+
+
+_KINDS: dict[str, Kind] = {"object": "object", "array": "array"}
+
+
+def _named(made: Plan, answer: Answer) -> Place | None:
+    """Find the change that writes where the answer says the conflict is."""
+    found = _NAMED_PATH.search(str(refusal(answer)))
+    if found is None:
+        return None
+    named = f"/{found[1].strip('/')}/"
+    for place in reversed(made.places):
+        if place is not None:
+            written = "/" + "".join(f"{segment}/" for segment in place.change.path)
+            if named.startswith(written) or written.startswith(named):
+                return place
+    return None
+
+
+def _blamed(change: DataChange, answer: Answer) -> StoreRejectedError:
+    path = str(change.path)
+    error = refusal(answer, path)
+    if isinstance(change, PatchData) and not isinstance(error, PathConflictError):
+        return PatchFailedError(str(error), path=path)
+    return error
