@@ -1,0 +1,133 @@
+"""OPA's requests for policies, one by one, and the list of those that are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from cabochon.errors import StoreRejectedError
+from cabochon_opa.client import Answer, AnswerLostError, OpaClient
+from cabochon_opa.refusals import policy_refusal, refusal
+
+__all__ = ["PolicyApi", "policy_url"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+_LIST = "/v1/data/system/cabochon/policies"
+_PLAIN = {"Content-Type": "text/plain"}
+_FINE = 200, 204
+_NOT_FOUND = 404
+
+
+class _Policy(msgspec.Struct):
+    raw: str = ""
+
+
+class _GotPolicy(msgspec.Struct):
+    result: _Policy
+
+
+class _PolicyId(msgspec.Struct):
+    id: str
+
+
+class _GotPolicies(msgspec.Struct):
+    result: list[_PolicyId] = []
+
+
+class _GotList(msgspec.Struct):
+    result: list[str] | None = None
+
+
+def policy_url(policy_id: str) -> str:
+    """Return where OPA keeps the policy with this id: `/v1/policies/a/b%20c.rego`.
+
+    An id that is no plain path (`../a.rego`, `a//b.rego`, `/a.rego`) has its slashes and dots escaped too, or somebody
+    on the way would tidy it up.
+
+    Raises:
+        StoreRejectedError: OPA can't hold it; it is empty or ends with a slash.
+    """
+    segments = policy_id.split("/")
+    if not segments[-1]:
+        raise StoreRejectedError(
+            f"OPA takes no policy with the id {policy_id!r}, which ends with a slash", path=policy_id
+        )
+    if {"", ".", ".."}.isdisjoint(segments):
+        return f"/v1/policies/{quote(policy_id)}"
+    return "/v1/policies/" + quote(policy_id, safe="").replace(".", "%2E")
+
+
+class PolicyApi:
+    """Reads and writes single policies; what OPA refuses is returned, not raised.
+
+    Every method raises what `OpaClient.ask` raises.
+    """
+
+    def __init__(self, client: OpaClient) -> None:
+        self._client = client
+
+    async def read(self, policy_id: str) -> str | None:
+        """Return the source that is in force, None if there is no such policy."""
+        try:
+            url = policy_url(policy_id)
+        except StoreRejectedError:
+            return None
+        answer = await self._client.ask("GET", url)
+        if answer.status == _NOT_FOUND:
+            return None
+        return _decoded(answer, _GotPolicy, f"GET {url}").result.raw
+
+    async def put(self, policy_id: str, source: str) -> StoreRejectedError | None:
+        """Write a policy and return why OPA refuses it, None if it is in force."""
+        try:
+            url = policy_url(policy_id)
+        except StoreRejectedError as err:
+            return err
+        answer = await self._client.ask("PUT", url, content=source.encode(), headers=_PLAIN)
+        return None if answer.status in _FINE else policy_refusal(answer, policy_id)
+
+    async def delete(self, policy_id: str) -> StoreRejectedError | None:
+        """Delete a policy and return why OPA refuses that, None if it is gone; it need not have been there."""
+        answer = await self._client.ask("DELETE", policy_url(policy_id))
+        return None if answer.status in {*_FINE, _NOT_FOUND} else policy_refusal(answer, policy_id)
+
+    async def ids(self) -> list[str]:
+        """Return the ids of all policies, others' too; OPA sends the syntax trees along, so ask rarely."""
+        answer = await self._client.ask("GET", "/v1/policies")
+        return [policy.id for policy in _decoded(answer, _GotPolicies, "GET /v1/policies").result]
+
+    async def read_list(self) -> frozenset[str]:
+        """Return the ids on the list of our policies, which outlives the agent and not OPA."""
+        answer = await self._client.ask("GET", _LIST)
+        try:
+            return frozenset(msgspec.json.decode(answer.body, type=_GotList).result or ())
+        except msgspec.DecodeError as err:
+            # Somebody else wrote there. What it said is lost, and it is written anew with the next policies.
+            log.warning("policy_list.not_understood", path="/system/cabochon/policies", error=str(err))
+            return frozenset()
+
+    async def write_list(self, policy_ids: Collection[str]) -> None:
+        """Write that list.
+
+        Raises:
+            StoreRejectedError: OPA refuses it.
+        """
+        answer = await self._client.ask("PUT", _LIST, content=msgspec.json.encode(sorted(policy_ids)))
+        if answer.status not in _FINE:
+            raise refusal(answer, "/system/cabochon/policies")
+
+
+def _decoded(answer: Answer, kind: type[T], what: str) -> T:
+    if answer.status in _FINE:
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except msgspec.DecodeError as err:
+            raise AnswerLostError(f"OPA's answer to {what} is not understood: {err}") from err
+    raise AnswerLostError(f"OPA answered {what} with {answer.status}")

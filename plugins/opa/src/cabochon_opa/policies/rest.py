@@ -1,0 +1,186 @@
+"""Policies into any OPA over its REST API, one by one: only what changed, each at a moment when it compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NoReturn
+
+import structlog
+
+from cabochon.document_path import DocumentPath
+from cabochon.errors import StoreRejectedError, StoreUnavailableError
+from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon_opa.client import AnswerLostError, OpaClient
+from cabochon_opa.policies.check import PolicyCheck
+from cabochon_opa.policies.delivery import PolicyChange
+from cabochon_opa.policies.known import KnownPolicies
+from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
+from cabochon_opa.policies.policy_api import PolicyApi
+from cabochon_opa.policies.transition import Refusals, Transition
+
+__all__ = ["RestDelivery"]
+
+log = structlog.get_logger()
+
+
+class RestDelivery:
+    """A `PolicyDelivery` that needs nothing of OPA but its REST API.
+
+    Which policies are ours stands in OPA itself, at `/system/cabochon/policies`, so that the next life of the agent
+    removes what this one wrote; others' policies are never deleted. The list is written before new policies and after
+    deletes: at every moment it has at least what is ours.
+
+    Args:
+        client: asks OPA.
+        ignored: ids that are others' to load: neither written nor deleted.
+        reserved: ids that are the store's own, for `put_one`; a policy of the repository with such an id is refused.
+        check: judges whole sets beforehand; without it nothing is.
+    """
+
+    def __init__(
+        self,
+        client: OpaClient,
+        *,
+        ignored: PathsToIgnore | None = None,
+        reserved: Collection[str] = (),
+        check: PolicyCheck | None = None,
+    ) -> None:
+        self._api = PolicyApi(client)
+        self._known = KnownPolicies(self._api)
+        self._singles = KnownPolicies(self._api)
+        self._ignored = ignored or PathsToIgnore(())
+        self._reserved = frozenset(reserved)
+        self._check = check
+        self._listed: frozenset[str] | None = None
+        self._ours: set[str] = set()
+        # What a refused write goes back to: the last whole set, whatever lost answers have left since.
+        self._agreed: dict[str, str | None] = {}
+
+    async def write(self, changes: Sequence[PolicyChange]) -> None:
+        """Do all of `changes`, or put back what was.
+
+        Raises:
+            StoreRejectedError: OPA refuses some of them; all that was in force is so again.
+            AnswerLostError: a request was not answered, or what was in force can't be put back: OPA holds a mixture.
+            StoreUnavailableError: OPA does not answer, or was emptied meanwhile; some of it may be in force.
+        """
+        life = self._known.life
+        wanted = await self._wanted(changes)
+        await self._known.learn(wanted)
+        for policy_id in wanted:
+            self._agreed.setdefault(policy_id, self._known[policy_id])
+        ours = frozenset(self._ours)
+        self._ours.update(policy_id for policy_id, source in wanted.items() if source is not None)
+        await self._write_list()
+        transition = Transition(self._known, tuple(self._ours))
+        refused = await transition.run(wanted)
+        if refused:
+            await self._go_back(transition, refused, ours)
+        self._known.check_life(life)
+        self._settle(wanted)
+        await self._write_list()
+        self._known.check_life(life)
+
+    async def put_one(self, policy_id: str, source: str) -> None:
+        """Put one of the store's own policies in force, beside `write`; nothing to do if it is known to be.
+
+        Raises:
+            StoreRejectedError: OPA refuses it.
+            StoreUnavailableError: see `OpaClient.ask`.
+        """
+        if self._singles.get(policy_id) != source:
+            refused = await self._singles.write(policy_id, source)
+            if refused is not None:
+                raise refused
+
+    async def make_room(self, paths: Sequence[DocumentPath]) -> bool:  # noqa: ARG002 - the protocol's
+        """Return False: policies that are written over REST keep no data out."""
+        return False
+
+    async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
+        """Return what `opa check` finds in this whole set.
+
+        Nothing if it can't be judged: no `opa` of the engine's version is at hand, paths are ignored, or OPA holds
+        policies of others that these may call.
+        """
+        if self._check is None or self._ignored:
+            return []
+        problems = await self._check.problems(policies)
+        return [] if problems and await self._others() else problems
+
+    def forget(self) -> None:
+        """OPA has lost what was in it: nothing is in force, and a write that is under way fails."""
+        self._known.forget()
+        self._singles.forget()
+        self._agreed.clear()
+        self._listed = None
+
+    async def _wanted(self, changes: Sequence[PolicyChange]) -> dict[str, str | None]:
+        """Fold `changes` into id to source, None for what must go; puts in the order given."""
+        if self._listed is None:
+            self._listed = await self._api.read_list()
+            self._ours |= self._listed
+        wanted: dict[str, str | None] = {}
+        for change in changes:
+            match change:
+                case SetPolicy(policy_id, source):
+                    wanted[policy_id] = source
+                case DeletePolicy(policy_id):
+                    wanted[policy_id] = None
+                case ReplacePolicies(policies):
+                    gone = dict.fromkeys(sorted({*self._ours, *wanted}.difference(policies)))
+                    wanted = {**policies, **gone}
+        for policy_id in self._reserved.intersection(wanted):
+            if wanted.pop(policy_id) is not None:
+                raise StoreRejectedError(
+                    f"{policy_id} is where the healthcheck policy goes: give yours another name", path=policy_id
+                )
+        return {
+            policy_id: source
+            for policy_id, source in wanted.items()
+            if policy_id not in self._ignored and (source is not None or policy_id in self._ours)
+        }
+
+    async def _write_list(self) -> None:
+        ours = frozenset(self._ours)
+        if self._listed != ours:
+            life = self._known.life
+            self._listed = None
+            await self._api.write_list(ours)
+            self._known.check_life(life)
+            self._listed = ours
+
+    def _settle(self, wanted: Mapping[str, str | None]) -> None:
+        self._agreed.update(wanted)
+        for policy_id, source in wanted.items():
+            if source is None:
+                self._ours.discard(policy_id)
+                self._agreed.pop(policy_id)
+                self._known.drop(policy_id)
+        self._ours = {policy_id for policy_id in self._ours if policy_id not in self._ignored}
+
+    async def _go_back(self, transition: Transition, refused: Refusals, ours: frozenset[str]) -> NoReturn:
+        reason = "; ".join(str(refusal) for refusal in refused.values())
+        left = await transition.undo()
+        if not left:
+            await self._known.learn(self._agreed)
+            left = await Transition(self._known, tuple(self._ours)).run(self._agreed)
+        if left:
+            failure = "; ".join(str(refusal) for refusal in left.values())
+            log.error("policies.not_put_back", error=failure, policies=[step.id for step in left], refused=reason)
+            self._known.forget()
+            raise AnswerLostError(
+                f"{reason} - AND the policies that were in force can't be put back: {failure}."
+                " OPA holds a mixture of old and new policies"
+            )
+        self._ours = set(ours)
+        await self._write_list()
+        raise StoreRejectedError(reason, path=next(iter(refused)).id)
+
+    async def _others(self) -> bool:
+        try:
+            listed = self._listed if self._listed is not None else await self._api.read_list()
+            there = set(await self._api.ids())
+        except StoreUnavailableError:
+            return True
+        return bool(there - self._ours - listed - self._reserved)

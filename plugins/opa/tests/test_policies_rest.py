@@ -1,0 +1,468 @@
+"""Policies by REST into a real OPA: what is written, what is ours, and what a refusal or a lost answer leaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio.to_thread
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from cabochon.errors import StoreRejectedError, StoreUnavailableError
+from cabochon.policy_store import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon_opa.client import AnswerLostError, OpaClient
+from cabochon_opa.policies.check import PolicyCheck
+from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
+from cabochon_opa.policies.rest import RestDelivery
+from cabochon_opa.testing import RealOpa
+
+LIB = "package lib\n\nf(x) := x + 1\n"
+USE = "package use\n\nimport data.lib\n\nr := lib.f(1)\n"
+HEALTH = "engine/healthcheck/opal.rego"
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """A real connection that notes the requests, and breaks the ones it is told to after OPA has done them.
+
+    Attributes:
+        lose: requests such as "PUT /v1/policies/a.rego" whose answers are lost, each once.
+        before: called with each such request line before it is sent.
+    """
+
+    def __init__(self) -> None:
+        self._real = httpx.AsyncHTTPTransport()
+        self.requests: list[str] = []
+        self.lose: list[str] = []
+        self.before: dict[str, Any] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        line = f"{request.method} {request.url.raw_path.decode()}"
+        self.requests.append(line)
+        if line in self.before:
+            await self.before.pop(line)()
+        answer = await self._real.handle_async_request(request)
+        if line in self.lose:
+            self.lose.remove(line)
+            await answer.aread()
+            raise httpx.ReadError("connection reset")
+        return answer
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+
+    @property
+    def writes(self) -> list[str]:
+        """The requests that write policies, shortened, since the last look."""
+        found = [line.replace("/v1/policies/", "") for line in self.requests if "/v1/policies/" in line]
+        self.requests.clear()
+        return [line for line in found if not line.startswith("GET")]
+
+
+@asynccontextmanager
+async def connected(opa: RealOpa, wire: Wire | None = None, timeout_s: float = 10.0) -> AsyncGenerator[OpaClient]:
+    async with httpx.AsyncClient(base_url=opa.url, transport=wire or Wire(), timeout=timeout_s) as http:
+        yield OpaClient(http, opa.url)
+
+
+def held(opa: RealOpa) -> dict[str, str]:
+    """What is in OPA: id to source."""
+    return {policy["id"]: policy["raw"] for policy in httpx.get(f"{opa.url}/v1/policies").json()["result"]}
+
+
+def listed(opa: RealOpa) -> list[str]:
+    """The list of our policies in OPA."""
+    return httpx.get(f"{opa.url}/v1/data/system/cabochon/policies").json().get("result", [])
+
+
+def put(opa: RealOpa, policy_id: str, source: str) -> None:
+    """Write a policy as somebody else."""
+    httpx.put(f"{opa.url}/v1/policies/{quote(policy_id, safe='')}", content=source).raise_for_status()
+
+
+def others_data(opa: RealOpa, method: str, path: str, value: object = None) -> object:
+    """Do something to OPA's data as somebody else, and return its result."""
+    answer = httpx.request(method, f"{opa.url}/v1/data/{path}", json=value).raise_for_status()
+    return answer.json()["result"] if answer.content else None
+
+
+async def replace(delivery: RestDelivery, policies: Mapping[str, str]) -> None:
+    await delivery.write([ReplacePolicies(policies)])
+
+
+async def test_only_what_changed_is_written(opa: RealOpa) -> None:
+    """
+    A full set, a difference and the same again: each policy is written when its text changes and only then.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"use.rego": USE, "lib.rego": LIB, "gone.rego": "package gone"})
+        assert ["PUT lib.rego", "PUT use.rego", "PUT gone.rego"] == wire.writes
+        await delivery.write([SetPolicy("lib.rego", LIB), SetPolicy("use.rego", USE + "#"), DeletePolicy("gone.rego")])
+        assert ["PUT use.rego", "DELETE gone.rego"] == wire.writes
+        await replace(delivery, {"use.rego": USE + "#", "lib.rego": LIB})
+        assert [] == wire.requests
+
+    assert {"use.rego": USE + "#", "lib.rego": LIB} == held(opa)
+    assert ["lib.rego", "use.rego"] == listed(opa)
+
+
+ODD_IDS = [
+    "a/b c.rego", "é/ü.rego", "a%2Fb.rego", "a?b=c.rego", "a#b.rego", "a+b&c;d.rego", "a\\b.rego", "../x.rego",
+    "a/../../y.rego", "a//b.rego", "/abs.rego", "./here.rego", "..", ".", "...", " ", "a\nb.rego", "😀.rego",
+]  # fmt: skip
+
+
+async def test_odd_ids_round_trip(opa: RealOpa) -> None:
+    """
+    Whatever a repository calls its files, OPA holds them under that id, and they can be changed and deleted.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        first = {policy_id: f"package p{number}" for number, policy_id in enumerate(ODD_IDS)}
+        await replace(delivery, first)
+        assert first == held(opa)
+        second = {policy_id: f"{source}\n" for policy_id, source in first.items()}
+        await replace(RestDelivery(client), second)
+        assert second == held(opa)
+        await replace(delivery, {})
+
+    assert {} == held(opa)
+    assert [] == listed(opa)
+
+
+@pytest.mark.parametrize("policy_id", ["", "a/"])
+async def test_id_that_opa_can_not_hold_is_refused(opa: RealOpa, policy_id: str) -> None:
+    """
+    By name, and nothing else of the set stays.
+    """
+    async with connected(opa) as client:
+        with pytest.raises(StoreRejectedError, match="no policy with the id"):
+            await replace(RestDelivery(client), {"lib.rego": LIB, policy_id: "package b"})
+
+    assert {} == held(opa)
+
+
+async def test_new_life_removes_what_the_earlier_one_left(opa: RealOpa) -> None:
+    """
+    And nothing of what others have loaded, before or since.
+    """
+    put(opa, "others.rego", "package others")
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        await replace(RestDelivery(client), {"lib.rego": LIB, "use.rego": USE})
+        put(opa, HEALTH, "package system.opal")
+        wire.requests.clear()
+        await replace(RestDelivery(client), {"lib.rego": LIB})
+        assert ["DELETE use.rego"] == wire.writes
+        await RestDelivery(client).write([DeletePolicy("others.rego"), DeletePolicy("never/was.rego")])
+
+    assert {"others.rego", HEALTH, "lib.rego"} == set(held(opa))
+    assert ["lib.rego"] == listed(opa)
+
+
+async def test_list_of_ours_leaves_its_neighbours_alone(opa: RealOpa) -> None:
+    """
+    The data lane keeps its own documents beside it.
+    """
+    others_data(opa, "PUT", "system/cabochon/commit", {"e-1": True})
+    async with connected(opa) as client:
+        await replace(RestDelivery(client), {"lib.rego": LIB})
+
+    assert {"commit": {"e-1": True}, "policies": ["lib.rego"]} == others_data(opa, "GET", "system/cabochon")
+
+
+async def test_list_always_has_at_least_what_is_ours(opa: RealOpa) -> None:
+    """
+    An agent that dies at any request leaves a list with which the next life cleans up.
+    """
+    wire = Wire()
+    seen: list[tuple[set[str], set[str]]] = []
+
+    async def look() -> None:
+        seen.append((set(await anyio.to_thread.run_sync(held, opa)), set(await anyio.to_thread.run_sync(listed, opa))))
+
+    lines = ["PUT /v1/policies/lib.rego", "PUT /v1/policies/use.rego", "DELETE /v1/policies/old.rego"]
+    async with connected(opa, wire) as client:
+        await replace(RestDelivery(client), {"old.rego": "package old"})
+        wire.before = dict.fromkeys([*lines, "PUT /v1/data/system/cabochon/policies"], look)
+        await replace(RestDelivery(client), {"lib.rego": LIB, "use.rego": USE})
+
+    assert {} == wire.before
+    assert all(in_opa <= on_list or not on_list for in_opa, on_list in seen)
+    assert seen[1][1] == {"old.rego", "lib.rego", "use.rego"}
+    assert ["lib.rego", "use.rego"] == listed(opa)
+
+
+async def test_garbage_in_the_place_of_the_list_is_overwritten(opa: RealOpa) -> None:
+    """
+    Said once in the log; it keeps no policy out.
+    """
+    others_data(opa, "PUT", "system/cabochon/policies", {"a": 1})
+    async with connected(opa) as client:
+        with capture_logs() as logs:
+            await replace(RestDelivery(client), {"lib.rego": LIB})
+
+    assert ["policy_list.not_understood"] == [line["event"] for line in logs]
+    assert ["lib.rego"] == listed(opa)
+
+
+async def test_refused_set_leaves_the_old_one(opa: RealOpa) -> None:
+    """
+    Changed, new and deleted ones alike, and the error has OPA's own words with file and row.
+    """
+    old = {"lib.rego": LIB, "use.rego": USE, "doomed.rego": "package doomed\n\na := 1"}
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, old)
+        with pytest.raises(StoreRejectedError, match=r"bad\.rego:3:\d+: rego_parse_error") as refused:
+            await replace(
+                delivery,
+                {"lib.rego": LIB + "#", "use.rego": USE, "new.rego": "package new", "bad.rego": "package b\n\nx := "},
+            )
+        assert "bad.rego" == refused.value.path
+        assert old == held(opa)
+        assert sorted(old) == listed(opa)
+        await replace(delivery, {"lib.rego": LIB + "#"})
+
+    assert {"lib.rego": LIB + "#"} == held(opa)
+
+
+async def test_all_guilty_modules_are_named(opa: RealOpa) -> None:
+    """
+    One look at the error is enough to mend the whole set.
+    """
+    async with connected(opa) as client:
+        with pytest.raises(StoreRejectedError, match=r"undefined function data\.lib\.typo") as refused:
+            typo = USE.replace("lib.f", "lib.typo")
+            await replace(
+                RestDelivery(client), {"lib.rego": LIB, "use.rego": typo, "b.rego": "package b\nr := nope(1)"}
+            )
+
+    assert "undefined function nope" in str(refused.value)
+    assert {} == held(opa)
+    assert [] == listed(opa)
+
+
+async def test_typo_takes_nothing_out_of_force(opa: RealOpa) -> None:
+    """
+    Policies are taken apart only where that can help; a set that is wrong in itself never costs a moment without.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"lib.rego": LIB, "use.rego": USE})
+        wire.requests.clear()
+        with pytest.raises(StoreRejectedError):
+            await replace(delivery, {"lib.rego": LIB, "use.rego": USE.replace("lib.f", "lib.typo")})
+        assert ["PUT use.rego"] == wire.writes
+
+
+async def test_moved_file(opa: RealOpa) -> None:
+    """
+    The same default rule twice is refused, so the old id goes first; others call what moves, so it can't go first.
+    """
+    with_default = "package lib\n\ndefault f(x) := 0\n\nf(x) := x + 1\n"
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"old.rego": "package a\n\ndefault r := 1", "lib.rego": with_default, "use.rego": USE})
+        moved = {"new.rego": "package a\n\ndefault r := 1", "moved/lib.rego": with_default, "use.rego": USE}
+        await replace(delivery, moved)
+
+    assert moved == held(opa)
+
+
+async def test_function_that_both_sides_stop_to_share(opa: RealOpa) -> None:
+    """
+    The user changes before the function goes, whatever the manifest says.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"lib.rego": LIB, "use.rego": USE})
+        without = {"lib.rego": "package lib\n\ng(x) := x", "use.rego": "package use\n\nr := 2"}
+        await replace(delivery, without)
+
+    assert without == held(opa)
+
+
+async def test_two_modules_that_each_need_the_other_s_new_text(opa: RealOpa) -> None:
+    """
+    Neither can go first, a third one that did not change uses one of them: they are taken out and put in again.
+    """
+    third = "package third\n\nr := data.a.keep(1)"
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await replace(
+            delivery,
+            {
+                "a.rego": "package a\n\nkeep(x) := x\n\nr := data.b.old(1)",
+                "b.rego": "package b\n\nold(x) := x",
+                "third.rego": third,
+            },
+        )
+        wanted = {
+            "a.rego": "package a\n\nkeep(x) := x\n\nr := data.b.new(1)",
+            "b.rego": "package b\n\nnew(x) := x",
+            "third.rego": third,
+        }
+        await replace(delivery, wanted)
+
+    assert wanted == held(opa)
+
+
+async def test_way_back_that_fails_is_said_loudly(opa: RealOpa) -> None:
+    """
+    Nothing is believed then: the next write finds out, and brings OPA to where it should be.
+    """
+    wire = Wire()
+    old = {"a.rego": "package a\n\nx := 1", "b.rego": "package b"}
+
+    async def squat() -> None:
+        await anyio.to_thread.run_sync(others_data, opa, "PUT", "a", {"x": 2})
+
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, old)
+        wire.before = {"PUT /v1/policies/b.rego": squat}
+        with capture_logs() as logs, pytest.raises(AnswerLostError, match=r"can't be put back.*conflicting rule"):
+            await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
+        assert "policies.not_put_back" in [line["event"] for line in logs]
+        others_data(opa, "PATCH", "a", [{"op": "remove", "path": "x"}])
+        with pytest.raises(StoreRejectedError):
+            await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
+
+    assert old == held(opa)
+
+
+@pytest.mark.parametrize("line", ["PUT /v1/policies/use.rego", "PUT /v1/data/system/cabochon/policies"])
+async def test_lost_answer_is_not_believed(opa: RealOpa, line: str) -> None:
+    """
+    The next write finds out about what was in doubt; its refusal goes back to before the lost one.
+    """
+    wire = Wire()
+    old = {"lib.rego": LIB, "use.rego": USE}
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, old)
+        wire.lose = [line]
+        with pytest.raises(AnswerLostError):
+            await replace(delivery, {"lib.rego": LIB + "#", "use.rego": USE + "#", "new.rego": "package new"})
+        with pytest.raises(StoreRejectedError):
+            await delivery.write([SetPolicy("bad.rego", "no rego")])
+        assert old == held(opa)
+        wire.lose = [line]
+        new = {"lib.rego": LIB + "##", "use.rego": USE + "##", "newer.rego": "package newer"}
+        with pytest.raises(AnswerLostError):
+            await replace(delivery, new)
+        await replace(delivery, new)
+
+    assert new == held(opa)
+    assert sorted(new) == listed(opa)
+
+
+async def test_hung_opa_is_a_lost_answer(opa: RealOpa) -> None:
+    """
+    After the HTTP client's own patience; then the set lands.
+    """
+    async with connected(opa, timeout_s=0.5) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"lib.rego": LIB})
+        opa.hang()
+        with pytest.raises(AnswerLostError):
+            await replace(delivery, {"lib.rego": LIB + "#"})
+        opa.go_on()
+        await replace(delivery, {"lib.rego": LIB + "#", "use.rego": USE})
+
+    assert {"lib.rego": LIB + "#", "use.rego": USE} == held(opa)
+
+
+async def test_opa_emptied_in_the_middle_fails_the_write(opa: RealOpa) -> None:
+    """
+    What landed before is gone: the write must not pass for a whole one.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+
+        async def empty() -> None:
+            await anyio.to_thread.run_sync(opa.restart)
+            delivery.forget()
+
+        wire.before = {"PUT /v1/policies/use.rego": empty}
+        with pytest.raises(StoreUnavailableError):
+            await replace(delivery, {"a.rego": "package a", "lib.rego": LIB, "use.rego": USE.replace("lib.f(1)", "1")})
+        await replace(delivery, {"a.rego": "package a", "lib.rego": LIB})
+
+    assert {"a.rego": "package a", "lib.rego": LIB} == held(opa)
+    assert ["a.rego", "lib.rego"] == listed(opa)
+
+
+async def test_forget_writes_everything_again(opa: RealOpa) -> None:
+    """
+    An emptied OPA gets the whole set, the healthcheck policy included.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await delivery.put_one(HEALTH, "package system.opal")
+        await replace(delivery, {"lib.rego": LIB, "use.rego": USE})
+        await anyio.to_thread.run_sync(opa.restart)
+        delivery.forget()
+        await delivery.put_one(HEALTH, "package system.opal")
+        await replace(delivery, {"lib.rego": LIB, "use.rego": USE})
+
+    assert {"lib.rego": LIB, "use.rego": USE, HEALTH: "package system.opal"} == held(opa)
+    assert ["lib.rego", "use.rego"] == listed(opa)
+
+
+async def test_unchanged_single_policy_is_not_put_again(opa: RealOpa) -> None:
+    """
+    A put costs OPA a compilation; a refused one is raised and not remembered.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client, reserved=[HEALTH])
+        for source in ("package system.opal", "package system.opal", "package system.opal # 2"):
+            await delivery.put_one(HEALTH, source)
+        assert 2 == len(wire.writes)
+        with pytest.raises(StoreRejectedError, match="rego_parse_error"):
+            await delivery.put_one(HEALTH, "no rego")
+        with pytest.raises(StoreRejectedError, match="healthcheck policy"):
+            await replace(delivery, {HEALTH: "package mine"})
+        await replace(delivery, {})
+
+    assert {HEALTH: "package system.opal # 2"} == held(opa)
+
+
+async def test_ignored_ids_are_neither_written_nor_deleted(opa: RealOpa) -> None:
+    """
+    Also one that was ours before it was ignored.
+    """
+    async with connected(opa) as client:
+        await replace(RestDelivery(client), {"theirs/was.rego": "package was", "lib.rego": LIB})
+        delivery = RestDelivery(client, ignored=PathsToIgnore(["theirs/**", "!theirs/mine.rego"]))
+        await replace(delivery, {"theirs/new.rego": "package new", "theirs/mine.rego": "package mine"})
+        await delivery.write([DeletePolicy("theirs/was.rego")])
+
+    assert {"theirs/was.rego", "theirs/mine.rego"} == set(held(opa))
+    assert ["theirs/mine.rego"] == listed(opa)
+
+
+async def test_validate_judges_no_set_that_others_policies_belong_to(opa: RealOpa, opa_path: Path) -> None:
+    """
+    A function of somebody else's module is undefined to `opa check`, and there for OPA.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client, check=PolicyCheck(client, str(opa_path)))
+        assert ["use.rego"] == [problem.id for problem in await delivery.validate({"use.rego": USE})]
+        ignoring = RestDelivery(client, check=PolicyCheck(client, str(opa_path)), ignored=PathsToIgnore(["x"]))
+        assert [] == await ignoring.validate({"use.rego": USE})
+        put(opa, "theirs.rego", LIB)
+        assert [] == await delivery.validate({"use.rego": USE})
+        await replace(delivery, {"use.rego": USE})
+
+    assert {"theirs.rego", "use.rego"} == set(held(opa))
