@@ -96,7 +96,8 @@ async def test_service_that_fails_does_not_stop_the_sync() -> None:
 
     @asynccontextmanager
     async def broken(_settings: object, _context: AgentContext) -> AsyncGenerator[None]:
-        raise OSError("port taken")
+        async with anyio.create_task_group():
+            raise OSError("port taken")
         yield
 
     plugin = _Services(MockEngine(), broken=("before_store", broken))

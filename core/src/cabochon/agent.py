@@ -126,7 +126,7 @@ class Agent:
                 return
             self.context.metrics.count("services.failed")
             log.error(  # noqa: TRY400 - the traceback is the service author's business, at debug level
-                "service.failed", service=service.name, error=f"{type(err).__name__}: {err}"
+                "service.failed", service=service.name, error=_described(err)
             )
         finally:
             progress.started.set()
@@ -140,6 +140,13 @@ class _Progress:
         self.started = anyio.Event()
         self.over = anyio.Event()
         self.wrong_setting: ConfigurationError | None = None
+
+
+def _described(err: BaseException) -> str:
+    """Name an error; a group of them, such as a task group makes, says nothing itself."""
+    if isinstance(err, BaseExceptionGroup):
+        return "; ".join(_described(one) for one in cast("BaseExceptionGroup[BaseException]", err).exceptions)
+    return f"{type(err).__name__}: {err}"
 
 
 def _wrong_setting(err: Exception) -> ConfigurationError | None:
