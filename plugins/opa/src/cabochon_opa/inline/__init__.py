@@ -1,1 +1,1 @@
-"""OPA as a child process of the agent."""
+"""Inline OPA: an OPA that the agent starts, watches and stops by itself."""

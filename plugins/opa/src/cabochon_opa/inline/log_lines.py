@@ -1,0 +1,127 @@
+"""Lines of OPA's log, made into events of ours: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import msgspec
+
+from cabochon_opa.inline.settings import LogFormat
+
+__all__ = ["LineSplitter", "LogEvent", "LogReader"]
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_LEVELS: Mapping[str, Level] = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "error": "error",
+    "fatal": "error",
+    "panic": "error",
+}
+_HTTP = {"req_method": "method", "req_path": "path", "resp_status": "status"}
+_REASONS = ("err", "error")
+_LONGEST_LINE = 64 * 1024
+_PANIC = "runtime/panic.go:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEvent:
+    """What one line says.
+
+    Attributes:
+        level: ours; OPA's fatal and panic are errors.
+        message: OPA's own words.
+        fields: what goes with them by the log format: `error`, `method`, `path`, `status`, or all of the line in `opa`.
+    """
+
+    level: Level
+    message: str
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class LineSplitter:
+    """Cuts a stream into lines, without ever holding more than one, and that one bounded."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Give the lines that `chunk` ends, without their ends; an empty chunk is the end of the stream."""
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            self._add(part)
+            yield self._taken()
+        self._add(rest)
+        if not chunk and self._begun:
+            yield self._taken()
+
+    def _add(self, part: bytes) -> None:
+        self._begun += part[: _LONGEST_LINE - len(self._begun)]
+
+    def _taken(self) -> bytes:
+        line = bytes(self._begun)
+        self._begun.clear()
+        return line
+
+
+class LogReader:
+    """Reads one run of OPA, line by line.
+
+    Warnings and errors are events in every format. Of the rest, `none` shows nothing, `minimal` the message, `http`
+    the message with the method, path and status of a request, `full` everything; a line that has not got what its
+    format shows is shown in full. What is no JSON, such as the trace of a panic, is an error.
+
+    Attributes:
+        first_error: the first error of this run with its reason, "" if there was none.
+        panicked: whether OPA has said that it panicked.
+    """
+
+    def __init__(self, log_format: LogFormat) -> None:
+        self._format: LogFormat = log_format
+        self._in_usage = False
+        self.first_error = ""
+        self.panicked = False
+
+    def read(self, line: bytes) -> LogEvent | None:
+        """Return what the line says, None if it is not to be logged."""
+        try:
+            decoded = cast("object", msgspec.json.decode(line))
+        except msgspec.DecodeError:
+            decoded = None
+        event = self._event(cast("dict[str, Any]", decoded)) if isinstance(decoded, dict) else self._text(line)
+        if event is not None and event.level == "error" and not self.first_error:
+            self.first_error = ": ".join(filter(None, (event.message, str(event.fields.get("error", "")))))
+        self.panicked = self.panicked or _PANIC in line.decode("utf-8", "replace")
+        return event
+
+    def _text(self, line: bytes) -> LogEvent | None:
+        text = line.decode("utf-8", "replace").strip()
+        # After a wrong option, OPA prints its whole manual.
+        self._in_usage = self._in_usage or text == "Usage:"
+        if not text or self._in_usage:
+            return None
+        return LogEvent(level="error", message=text.removeprefix("Error: ").removeprefix("error: "))
+
+    def _event(self, line: dict[str, Any]) -> LogEvent | None:
+        level = _LEVELS.get(str(line.pop("level", "info")).lower(), "info")
+        message = line.pop("msg", None)
+        fields = self._shown(line, has_message=message is not None)
+        if level in {"warning", "error"}:
+            reason = next((line[name] for name in _REASONS if line.get(name)), None)
+            fields = {**(fields or {}), **({} if reason is None else {"error": reason})}
+        return None if fields is None else LogEvent(level=level, message=str(message or ""), fields=fields)
+
+    def _shown(self, line: dict[str, Any], *, has_message: bool) -> dict[str, Any] | None:
+        """Return the fields for this format, None for not at all."""
+        if self._format == "none":
+            return None
+        if self._format == "minimal" and has_message:
+            return {}
+        if self._format == "http" and has_message and {"req_method", "req_path"} <= line.keys():
+            return {ours: line[theirs] for theirs, ours in _HTTP.items() if theirs in line}
+        return {"opa": line}

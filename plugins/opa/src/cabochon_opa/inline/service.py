@@ -1,0 +1,96 @@
+"""Inline OPA as a service of the agent: up before the first write, gone after the last."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from cabochon import AgentContext, ServiceType
+from cabochon.errors import ConfigurationError
+from cabochon.tls import client_context
+from cabochon.urls import masked_url
+from cabochon_opa.inline.address import ListenAddress, mismatch
+from cabochon_opa.inline.binary import find_opa
+from cabochon_opa.inline.command_line import opa_arguments
+from cabochon_opa.inline.health import require_free
+from cabochon_opa.inline.settings import InlineOpaSettings
+from cabochon_opa.inline.supervisor import InlineOpa
+
+__all__ = ["inline_opa_service", "open_inline_opa"]
+
+log = structlog.get_logger()
+
+_UP_WITHIN_S = 8.0
+"""Less than the agent gives a service to start: an OPA that takes longer is no reason to call the service hung."""
+
+
+def inline_opa_service() -> ServiceType:
+    """Offer inline OPA, for the store `OPA` alone."""
+    return ServiceType(
+        name="inline-opa",
+        summary="Runs OPA beside the agent, unless OPAL_INLINE_OPA_ENABLED says no",
+        open=open_inline_opa,
+        phase="before_store",
+        stores=("OPA",),
+        settings=InlineOpaSettings,
+    )
+
+
+@asynccontextmanager
+async def open_inline_opa(settings: InlineOpaSettings, context: AgentContext) -> AsyncGenerator[None]:
+    """Run OPA while this is open, if the settings say so; it is up, or slow and the log says so.
+
+    Raises:
+        ConfigurationError: there is no OPA, somebody has its address, or it refuses its options.
+    """
+    if not settings.inline_enabled:
+        yield
+        return
+    options = settings.inline_options
+    address = ListenAddress.parse(options.addr, tls=options.tls_cert_file is not None)
+    _warn(settings, address)
+    command = [str(find_opa(settings.exec_path)), *opa_arguments(settings)]
+    await anyio.to_thread.run_sync(require_free, address)
+    tls = await anyio.to_thread.run_sync(_tls, settings) if address.scheme == "https" else False
+    async with anyio.create_task_group() as tasks:
+        opa = InlineOpa(command, address, settings.inline_log_format, context.metrics, tls=tls)
+        tasks.start_soon(opa.run)
+        with anyio.move_on_after(_UP_WITHIN_S):
+            await opa.up.wait()
+        if not opa.up.is_set():
+            log.warning("inline_opa.slow", address=str(address), waited_s=_UP_WITHIN_S)
+        opa.never_give_up()
+        try:
+            yield
+        finally:
+            opa.stop()
+
+
+def _warn(settings: InlineOpaSettings, address: ListenAddress) -> None:
+    for option in settings.inline_options.model_extra or {}:
+        log.warning("inline_opa.option_unknown", variable="OPAL_INLINE_OPA_CONFIG", option=option)
+    difference = mismatch(settings.policy_store_url, address)
+    if difference is not None:
+        log.warning(
+            "inline_opa.not_the_store",
+            OPAL_POLICY_STORE_URL=masked_url(settings.policy_store_url),
+            listens_at=str(address),
+            why=f"{difference}: the OPA that we run is not the one that we write to",
+        )
+
+
+def _tls(settings: InlineOpaSettings) -> ssl.SSLContext:
+    with_certificate = settings.auth_type == "tls"
+    try:
+        return client_context(
+            verify=False,
+            client_cert=settings.tls_client_cert if with_certificate else None,
+            client_key=settings.tls_client_key if with_certificate else None,
+        )
+    except ConfigurationError as err:
+        raise ConfigurationError(f"OPAL_POLICY_STORE_TLS_...: {err}") from err
