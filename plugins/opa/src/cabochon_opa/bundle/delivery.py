@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -10,7 +10,7 @@ import structlog
 
 from cabochon.document_path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.archive import Archive, build_archive
 from cabochon_opa.bundle.roots import overlapping, package_of, split_policies
@@ -44,15 +44,25 @@ class BundleDelivery:
         rest: delivers by REST.
         activation: brings archives into force.
         documents: where documents of ours are, those included that are on their way into OPA.
+        ignored: ids that are others' to load.
     """
 
-    def __init__(self, rest: PolicyDelivery, activation: Activation, documents: DocumentPaths) -> None:
+    def __init__(
+        self,
+        rest: PolicyDelivery,
+        activation: Activation,
+        documents: DocumentPaths,
+        *,
+        ignored: Container[str] = (),
+    ) -> None:
         self._rest = rest
         self._activation = activation
         self._documents = documents
+        self._ignored = ignored
         self._lock = anyio.Lock()
         self._policies: Mapping[str, str] = {}
         self._standing: _Target | None = None
+        self._by_rest: Mapping[str, str] = {}
         self._roots: frozenset[DocumentPath] = frozenset()
         self._room: frozenset[DocumentPath] = frozenset()
 
@@ -66,7 +76,8 @@ class BundleDelivery:
     async def write(self, changes: Sequence[PolicyChange]) -> None:
         """Do all of `changes`, or leave in force what was; see `PolicyDelivery.write`."""
         async with self._lock:
-            await self._replace(_applied(self._policies, changes))
+            policies = _applied(self._policies, changes)
+            await self._replace({key: source for key, source in policies.items() if key not in self._ignored})
 
     async def make_room(self, paths: Sequence[DocumentPath]) -> bool:
         """Publish the bundle without the roots that overlap `paths`, and put their modules by REST.
@@ -127,6 +138,11 @@ class BundleDelivery:
             if not target.by_rest or _NEEDS_ANOTHER not in str(err):
                 raise
             await self._bring_rest_first(target)
+        # Those that the bundle has taken over are gone already; REST must not want to put them back.
+        taken_over = [DeletePolicy(policy_id) for policy_id in self._by_rest if policy_id not in target.by_rest]
+        if taken_over:
+            await self._rest.write(taken_over)
+        self._by_rest = target.by_rest
         await self._rest.write([ReplacePolicies(target.by_rest)])
 
     async def _bring_rest_first(self, target: _Target) -> None:
@@ -136,11 +152,11 @@ class BundleDelivery:
         step no policy of the bundle is in force.
         """
         standing = self._standing
-        before = dict(standing.by_rest) if standing else {}
         packages = {package for package in map(package_of, target.by_rest.values()) if package is not None}
         if standing is not None and overlapping(standing.archive.roots, packages):
             await self._activation.activate(await build_archive({}, ()))
-        await self._rest.write([ReplacePolicies({**before, **target.by_rest})])
+        self._by_rest = {**self._by_rest, **target.by_rest}
+        await self._rest.write([ReplacePolicies(self._by_rest)])
         await self._activation.activate(target.archive)
 
     async def _go_back(self, standing: _Target) -> None:

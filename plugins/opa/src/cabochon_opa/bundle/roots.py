@@ -20,14 +20,14 @@ _SYSTEM = "system"
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+\Z")
 """Segments that a root can hold as they are: roots are joined by slashes, and OPA decodes `%` in some places only."""
 
-_BEFORE = re.compile(r"(?:\s+|#[^\n]*)*")
+_BEFORE = re.compile(r"\ufeff?(?:\s+|#[^\n]*)*")
 _PACKAGE = re.compile(
-    r"package[ \t]+([A-Za-z_]\w*)"  # the first part is a name
-    r'((?:\.[A-Za-z_]\w*|\[[ \t]*"(?:[^"\\\n]|\\.)*"[ \t]*\])*)'
+    r"package\s+([A-Za-z_]\w*)"  # the first part is a name
+    r'((?:\.[A-Za-z_]\w*|\[[ \t]*(?:"(?:[^"\\\n]|\\.)*"|`[^`]*`)[ \t]*\])*)'
     r"[ \t]*(?=[\s;#]|\Z)",
     re.ASCII,
 )
-_PART = re.compile(r'\.(\w+)|\[[ \t]*("(?:[^"\\\n]|\\.)*")[ \t]*\]', re.ASCII)
+_PART = re.compile(r'\.(\w+)|\[[ \t]*(?:("(?:[^"\\\n]|\\.)*")|`([^`]*)`)[ \t]*\]', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,16 @@ def package_of(source: str) -> DocumentPath | None:
     """Return the package of a module without parsing the rest of it; v0 and v1 write it alike.
 
     Returns:
-        `a/b/c-d` for `package a.b["c-d"]`, or None if no package can be read there: OPA, asked by REST, then says why.
+        `a/b/c-d` for `package a.b["c-d"]`, or None if there is none that OPA could read.
     """
     start = _BEFORE.match(source)
     found = _PACKAGE.match(source, start.end() if start else 0)
     if found is None:
         return None
     segments = [found[1]]
-    for name, quoted in _PART.findall(found[2]):
+    for name, quoted, raw in _PART.findall(found[2]):
         try:
-            segments.append(name or msgspec.json.decode(quoted, type=str))
+            segments.append(msgspec.json.decode(quoted, type=str) if quoted else name or raw)
         except msgspec.DecodeError:
             return None
     return DocumentPath(segments)
@@ -67,8 +67,8 @@ def package_of(source: str) -> DocumentPath | None:
 def split_policies(policies: Mapping[str, str], documents: Iterable[DocumentPath]) -> Split:
     """Divide `policies` (id to source) between bundle and REST.
 
-    By REST go packages at or below `system`, packages that overlap one of `documents`, names that no root can hold, and
-    modules whose package can't be read. A REST module below a root would be refused, so packages that overlap, as `a`
+    By REST go packages at or below `system`, packages that overlap one of `documents`, and names that no root can hold.
+    A module without a package goes into the bundle, where OPA refuses it, and all of the bundle at once. A REST module below a root would be refused, so packages that overlap, as `a`
     and `a.b` do, stay together on one side; bundled they share the root `a`.
     """
     packages = {policy_id: package_of(source) for policy_id, source in policies.items()}
@@ -78,7 +78,7 @@ def split_policies(policies: Mapping[str, str], documents: Iterable[DocumentPath
     by_rest: dict[str, str] = {}
     for policy_id, source in policies.items():
         package = packages[policy_id]
-        in_bundle = package is not None and any(package[:depth] in for_bundle for depth in range(1, len(package) + 1))
+        in_bundle = package is None or any(package[:depth] in for_bundle for depth in range(1, len(package) + 1))
         (bundled if in_bundle else by_rest)[policy_id] = source
     return Split(bundled, by_rest, tuple(sorted(for_bundle)))
 
