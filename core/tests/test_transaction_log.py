@@ -24,14 +24,14 @@ def _landed(number: int, *paths: DocumentPath, source: int | None = None, origin
     )
 
 
-def _failed(number: int, path: DocumentPath, reason: str = "no answer") -> TransactionRecord:
+def _failed(number: int, path: DocumentPath, reason: str = "no answer", *, put_off: bool = False) -> TransactionRecord:
     return TransactionRecord(
         number=number,
         id=f"update-{number}",
         success=False,
         error=reason,
         origin=number,
-        failed=(FailedPath(path, reason),),
+        failed=(FailedPath(path, reason, put_off),),
     )
 
 
@@ -161,10 +161,46 @@ def test_restored_engine_makes_up_for_what_it_missed() -> None:
     """
     Updates that ended while it was away are in sync, and count for sources and health, once it holds them.
     """
-    log = _log(USERS).after([_policy(), _failed(1, USERS, "away"), _failed(2, ROLES, "away")])
+    away = [_failed(1, USERS, "away", put_off=True), _failed(2, ROLES, "away", put_off=True)]
+    log = _log(USERS).after([_policy(), *away])
     assert (False, False) == (log.ready, log.in_sync)
     log = log.with_restored({USERS: 1}, {ROLES: 2}, newest=2)
     assert (True, True, True) == (log.ready, log.in_sync, log.healthy)
+
+
+def test_restored_engine_does_not_make_up_for_what_failed_beside_it() -> None:
+    """
+    A JSON patch that does not apply to the document which its own update has put off stays out of sync.
+    """
+    log = _log().after([_policy(), _failed(1, USERS, "does not apply")]).with_restored({USERS: 1}, {}, newest=1)
+    assert [USERS] == list(log.out_of_sync)
+    assert log.with_restored({USERS: 2}, {}, newest=2).in_sync
+
+
+def test_what_is_refused_after_an_outage_is_out_of_sync_for_that_reason() -> None:
+    """
+    The reason is the engine's, for everything that was put off in that region and nothing else.
+    """
+    away = [_failed(1, BOB, "away", put_off=True), _failed(2, ROLES, "away", put_off=True), _failed(3, USERS, "404")]
+    log = _log().after([_policy(), *away]).with_refused(USERS, "no such type", number=1)
+    assert {BOB: "no such type", ROLES: "away", USERS: "404"} == {
+        path: why.reason for path, why in log.out_of_sync.items()
+    }
+    assert {ROLES: "no"} == {p: why.reason for p, why in _log().with_refused(ROLES, "no", number=4).out_of_sync.items()}
+
+
+def test_document_that_is_not_taken_back_makes_its_source_not_ready() -> None:
+    """
+    Whether it is at, above or below the source; anything else is out of sync and no more.
+    """
+    log = _log(BOB).after([_policy(), _landed(1, BOB, source=0)])
+    assert (True, True) == (log.ready, log.in_sync)
+    for path in (USERS, BOB, BOB / "roles"):
+        withheld = log.with_withheld({path: "no"})
+        assert (False, False, [path]) == (withheld.ready, withheld.in_sync, list(withheld.out_of_sync))
+        assert withheld.with_withheld({}).ready
+    assert (True, False) == (log.with_withheld({ROLES: "no"}).ready, log.with_withheld({ROLES: "no"}).in_sync)
+    assert [{"path": "/roles", "reason": "no"}] == log.with_withheld({ROLES: "no"}).as_document()["out_of_sync_paths"]
 
 
 def test_statistics_count_each_transaction_once() -> None:

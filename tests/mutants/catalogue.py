@@ -143,6 +143,99 @@ MUTANTS = (
         ("test_rule_08",),
     ),
     Mutant(
+        "keep what the engine refuses once it is back",
+        "cabochon.engine_recovery",
+        "        if again := self._take_back(refused):\n            refused |= await self._write_documents(again)\n",
+        "",
+        ("test_rule_08_what_is_refused",),
+    ),
+    Mutant(
+        "do not write again what was before",
+        "cabochon.engine_recovery",
+        "            refused |= await self._write_documents(again)\n",
+        "            pass\n",
+        ("test_rule_08_what_is_refused",),
+    ),
+    Mutant(
+        "remember the last value put off and not the first",
+        "cabochon.desired_state",
+        "for place, document in around.items() if self.kept_at(place) is None}",
+        "for place, document in around.items()}",
+        ("test_rule_08_what_is_refused",),
+    ),
+    Mutant(
+        "try no more what was refused after an outage",
+        "cabochon.update_end",
+        "            self._give_up(self.book.add(FailedEntry(entry, cause, "
+        "entry.update.origin, owner), self._clock()))\n",
+        "            del cause, owner\n",
+        ("test_rule_08_what_is_refused",),
+    ),
+    Mutant(
+        "give the outage as the reason of a refusal after it",
+        "cabochon.engine_recovery",
+        "            view.log = view.log.with_refused(top, str(error), number=number)\n",
+        "            del number\n",
+        ("test_rule_08_what_is_refused",),
+    ),
+    Mutant(
+        "be ready without a document that is not taken back",
+        "cabochon.transaction_log",
+        "return self.engine_current and self.synced and not (self.withheld and self._lacks_a_source())",
+        "return self.engine_current and self.synced",
+        ("test_rule_09_a_document", "test_scenario_with_an_engine_that"),
+    ),
+    Mutant(
+        "be in sync without a document that is not taken back",
+        "cabochon.engine_recovery",
+        "        view.desired.withheld = {path: str(error) for path, error in refused.items()}\n"
+        "        view.log = self._log_after",
+        "        view.log = self._log_after",
+        ("test_rule_09_a_document",),
+    ),
+    Mutant(
+        "write into a document that is not there",
+        "cabochon.change_compiler",
+        "        if self._desired.withheld and not strict:\n            self._need(entry)\n",
+        "",
+        ("test_rule_09_a_document",),
+    ),
+    Mutant(
+        "try a document that was not taken back no more",
+        "cabochon.committer",
+        "        self._policies_changed = True\n",
+        "",
+        ("test_rule_09_a_document",),
+    ),
+    Mutant(
+        "write data again that landed without a listener's part",
+        "cabochon.committer",
+        "if group.writes and (result.doubtful or result.data_landed or",
+        "if group.writes and (result.doubtful or",
+        ("test_rule_04_data",),
+    ),
+    Mutant(
+        "miss the marker that came with the data alone",
+        "cabochon.engine_sender",
+        "landed = any(type(outcome) is Applied for outcome in (*result.outcomes, result.state))",
+        "landed = type(result.state) is Applied",
+        ("test_rule_04_data",),
+    ),
+    Mutant(
+        "wait for a commit in silence",
+        "cabochon.engine_sender",
+        "            if since is not None and",
+        "            if not since and since is not None and",
+        ("test_rule_09_trouble",),
+    ),
+    Mutant(
+        "wait long for an engine that never answers",
+        "cabochon.engine_recovery",
+        "with anyio.fail_after(min(self._timeout_s, _ASK_TIMEOUT_S)):",
+        "with anyio.fail_after(self._timeout_s):",
+        ("test_rule_09_an_engine_that_is_not_there",),
+    ),
+    Mutant(
         "trust a deferred write unchecked",
         "cabochon.change_compiler",
         "        if strict:\n            await self._check(changes)\n",
@@ -152,11 +245,12 @@ MUTANTS = (
     Mutant(
         "send a patch twice after a lost answer",
         "cabochon.engine_sender",
-        "            elif await self._landed_after_all(changes.guard, deadline):\n"
-        "                return CommitResult.applied(changes)\n",
-        "            elif changes.guard is not None:\n"
-        "                found = await self._view.read_marker()\n"
-        "                changes = Changes(changes.writes, changes.state, Guard(found, changes.guard.leaves))\n",
+        "                if guard is not None and await self._landed_after_all(guard, deadline):\n"
+        "                    self._view.landed(guard)\n"
+        "                    return CommitResult.applied(changes)\n",
+        "                if guard is not None:\n"
+        "                    found = await self._view.read_marker()\n"
+        "                    changes = Changes(changes.writes, changes.state, Guard(found, guard.leaves))\n",
         ("test_scenario_with_an_engine_in_trouble",),
     ),
     Mutant(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from typing import Any, Self
 
 import anyio
 
 from cabochon.document_path import ROOT, DocumentPath
-from cabochon.errors import PatchFailedError
-from cabochon.json_values import decode
+from cabochon.errors import DocumentPathError, PatchFailedError
+from cabochon.json_values import decode, encode
 from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy, Write
 from cabochon.scheduler import EntryState, Kind
 from cabochon.schemas import DataUpdate, PolicyBundle, RegoModule
@@ -21,19 +22,44 @@ from .virtual import BrokenPromiseError, run
 from .world import TOPIC, ChaosStore, ScriptedSource, World, a_world
 
 IN_FORCE = {EntryState.SAVED, EntryState.DEFERRED}
+BAD = b'"bad"'
 RECOVERY = {"restore", "rewrite", "earlier-life"}
 POLICY = "package app\n\nallow := true\n"
 
 
-def expected(attempts: list[peek.Attempt], *, wiped: bool) -> dict[str, Any]:
-    """Apply what was saved, one write after the other in order of arrival; what was refused must be refusable."""
+def veto(change: Change) -> str | None:
+    """Refuse what is bad, as an engine may do from some day on."""
+    if isinstance(change, SetData):
+        values = [change.value] if change.path[:1] != ("system",) else []
+    else:
+        values = [operation.value for operation in change.operations] if isinstance(change, PatchData) else []
+    return "it is bad" if any(BAD in (value or b"") for value in values) else None
+
+
+def without(tree: dict[str, Any], paths: Iterable[DocumentPath]) -> dict[str, Any]:
+    """Leave out what is at these paths."""
+    for path in paths:
+        tree = model.delete(tree, path)
+    return tree
+
+
+def expected(
+    attempts: list[peek.Attempt], *, wiped: bool, withheld: Iterable[DocumentPath] = (), strict: bool = False
+) -> dict[str, Any]:
+    """Apply what was saved, one write after the other in order of arrival; what was refused must be refusable.
+
+    `withheld` are paths whose documents the engine did not take back at some time, `strict` an engine that may refuse
+    what is bad.
+    """
     tree: dict[str, Any] = {}
     for attempt in sorted(attempts, key=lambda one: one.number):
         for outcome in attempt.outcomes:
-            if outcome.state in IN_FORCE:
+            if outcome.in_force:
                 tree = _written(tree, outcome)
+            elif outcome.taken_back:
+                assert strict, f"{outcome} was refused by an engine that refuses nothing"
             elif outcome.state is EntryState.REFUSED:
-                _check_refusal(tree, outcome, wiped=wiped)
+                _check_refusal(tree, outcome, wiped=wiped, withheld=withheld, strict=strict)
             elif outcome.state is EntryState.SUPERSEDED:
                 _check_superseded(attempts, attempt, outcome)
             else:
@@ -53,19 +79,25 @@ def _written(tree: dict[str, Any], outcome: peek.Outcome) -> dict[str, Any]:
     return after
 
 
-def _check_refusal(tree: dict[str, Any], outcome: peek.Outcome, *, wiped: bool) -> None:
+def _check_refusal(
+    tree: dict[str, Any], outcome: peek.Outcome, *, wiped: bool, withheld: Iterable[DocumentPath], strict: bool
+) -> None:
     if outcome.path[:1] == ("system",) or outcome.raw is None:
         return
     if outcome.method == "PATCH" and not outcome.operations:
         return
+    if any(path.covers(outcome.path) for path in withheld) and "does not hold" in str(outcome.error):
+        return
     try:
-        _written(tree, outcome)
+        after = _written(tree, outcome)
     except model.RefusedError:
+        return
+    if strict and BAD.decode() in encode(after).decode():
         return
     # An engine that was filled again has none of the empty objects that deletions leave behind.
     if wiped and outcome.method == "PATCH":
         try:
-            _written(model.pruned(tree), outcome)
+            _written(model.pruned(without(tree, withheld)), outcome)
         except model.RefusedError:
             return
     raise AssertionError(f"{outcome} was refused, and applies to {tree}")
@@ -86,6 +118,8 @@ class Watch:
     def __init__(self) -> None:
         self.world: World | None = None
         self.lost_state = False
+        self.strict = False
+        self.withheld: set[DocumentPath] = set()
         self._markers: set[Any] = set()
         self._open: list[Write] = []
         self._ended_before: dict[Write, int] = {}
@@ -148,11 +182,17 @@ class Watch:
 
     def _check_ready(self, world: World) -> None:
         """An engine that says it is ready holds all that ended, and what this commit brings."""
-        tree = expected(world.attempts, wiped=self.lost_state)
+        withheld = peek.desired(world.pipeline).withheld
+        self.withheld.update(withheld)
+        base = [DocumentPath.parse(entry.dst_path) for entry in world.source.base.entries]
+        assert not any(path.overlaps(place) for path in withheld for place in base), "ready, and base data are missing"
+        tree = expected(world.attempts, wiped=self.lost_state, withheld=self.withheld, strict=self.strict)
         for write in self._open:
             for change in write.changes:
                 tree = _changed(tree, change)
-        assert model.pruned(tree) == model.pruned(world.engine.documents), "ready, and something is missing or stale"
+        # What is withheld may be on its way back.
+        held = model.pruned(without(world.engine.documents, withheld))
+        assert model.pruned(without(tree, withheld)) == held, "ready, and something is missing or stale"
 
 
 def _endings(world: World, write: Write) -> int:
@@ -201,6 +241,7 @@ class Play:
         async with a_world(engine=engine, store=store, source=source, seed=scenario.seed) as world:
             self.world = self.watch.world = world
             self.watch.lost_state = bool(scenario.faults)
+            self.watch.strict = any(isinstance(event, Trouble) and event.kind == "strict" for event in scenario.events)
             world.base(*scenario.base)
             world.connect()
             for event in sorted(scenario.events, key=lambda event: event.at):
@@ -246,6 +287,10 @@ class Play:
                 engine.lose_state()
             case "wiped":
                 engine.wipe()
+            case "strict":
+                engine.reject_data = veto
+            case "lenient":
+                engine.reject_data = None
             case "down":
                 engine.go_down()
                 await anyio.sleep(event.for_s)
@@ -259,11 +304,20 @@ class Play:
 
     def _check_end(self) -> None:
         world = self.world
-        tree = model.pruned(expected(world.attempts, wiped=self.watch.lost_state))
-        assert tree == model.pruned(world.engine.documents), "the engine does not hold what the model holds"
-        assert tree == model.pruned(peek.desired_documents(world.pipeline)), "the desired state is not the engine's"
+        watch = self.watch
+        withheld = peek.desired(world.pipeline).withheld
+        watch.withheld.update(withheld)
+        assert watch.strict or not watch.withheld
+        tree = expected(world.attempts, wiped=watch.lost_state, withheld=watch.withheld, strict=watch.strict)
+        held = model.pruned(without(tree, withheld))
+        assert held == model.pruned(world.engine.documents), "the engine does not hold what the model holds"
+        wanted = model.pruned(peek.desired_documents(world.pipeline))
+        assert model.pruned(tree) == wanted, "the desired state is not the engine's"
         assert "desired_state.diverged" not in world.pipeline.metrics.snapshot()
-        assert world.health["ready"] is self._base_synced()
+        base = [DocumentPath.parse(plan.path) for plan in self.scenario.base]
+        lacking = any(path.overlaps(place) for path in withheld for place in base)
+        assert world.health["ready"] is (self._base_synced() and not lacking)
+        self._check_out_of_sync({str(path) for path in withheld})
         if self.scenario.policies:
             assert {"app.rego": POLICY} == world.engine.policies
         self._check_nothing_lost()
@@ -276,12 +330,36 @@ class Play:
             (one.origin, outcome.path)
             for one in self.world.attempts
             for outcome in one.outcomes
-            if outcome.replaces and outcome.state in IN_FORCE
+            if outcome.replaces and outcome.in_force
         ]
         return all(
             any(origin >= one.origin and path.covers(one.outcomes[0].path) for origin, path in landed)
             for one in base[: len(self.scenario.base)]
         )
+
+    def _check_out_of_sync(self, withheld: set[str]) -> None:
+        """Out of sync is what the engine does not take back, and what failed and was not made up for."""
+        failed: dict[DocumentPath, int] = {}
+        for attempt in self.world.attempts:
+            for place, outcome in enumerate(attempt.outcomes):
+                later = [one for one in attempt.outcomes[place + 1 :] if one.replaces and one.path.covers(outcome.path)]
+                if outcome.taken_back or outcome.state in {EntryState.REFUSED, EntryState.FETCH_FAILED}:
+                    unusable = isinstance(outcome.error, DocumentPathError)
+                    if not unusable and not any(one.in_force or one.taken_back for one in later):
+                        failed[outcome.path] = max(attempt.origin, failed.get(outcome.path, 0))
+        missing = {
+            str(path)
+            for path, number in failed.items()
+            if not any(
+                outcome.in_force
+                and attempt.origin + (attempt.kind is Kind.RETRY) > number
+                and (outcome.path == path or (outcome.replaces and outcome.path.covers(path)))
+                and (outcome.replaces or attempt.origin == number)
+                for attempt in self.world.attempts
+                for outcome in attempt.outcomes
+            )
+        }
+        assert missing | withheld == {one["path"] for one in self.world.health["out_of_sync_paths"]}
 
     def _check_nothing_lost(self) -> None:
         live = sorted((one for one in self.world.attempts if one.kind is Kind.LIVE), key=lambda one: one.number)
@@ -320,14 +398,14 @@ class Play:
 
     def _check_follow_up(self, sendings: list[peek.Attempt], told: list[bool | None]) -> None:
         failed = [outcome for one in sendings for outcome in one.outcomes if not _saved(one, outcome)]
-        waiting = [outcome for outcome in failed if outcome.state is EntryState.REFUSED]
+        waiting = [outcome for outcome in failed if outcome.state is EntryState.REFUSED or outcome.taken_back]
         assert len(told) <= len(failed)
         if not waiting and not any(isinstance(outcome.error, PatchFailedError) for outcome in failed):
             refused_later = [
                 one
                 for one in self.world.attempts
                 if one.kind is Kind.RETRY and one.id in {sending.id for sending in sendings}
-                if one.outcomes[0].state is EntryState.REFUSED
+                if one.outcomes[0].state is EntryState.REFUSED or one.outcomes[0].taken_back
             ]
             if not refused_later:
                 assert len(told) == len(failed), f"{told} follows up on {failed}"

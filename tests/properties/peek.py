@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cabochon.desired_state import DesiredState
 from cabochon.document_path import ROOT, DocumentPath
-from cabochon.engine_view import EngineView
+from cabochon.engine_view import Dirty, EngineView
+from cabochon.errors import StoreRejectedError
 from cabochon.json_values import decode
 from cabochon.pipeline import Pipeline
 from cabochon.policy_store import PatchOperation
@@ -23,7 +24,7 @@ __all__ = ["Attempt", "Outcome", "away", "book", "desired", "desired_documents",
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one entry of an update."""
+    """What became of one entry of an update; `taken_back` if it was put off, and refused once the engine was back."""
 
     path: DocumentPath
     method: str
@@ -31,10 +32,15 @@ class Outcome:
     raw: bytes | None
     operations: tuple[PatchOperation, ...]
     error: Exception | None
+    taken_back: bool = False
 
     @property
     def replaces(self) -> bool:
         return self.method != "PATCH"
+
+    @property
+    def in_force(self) -> bool:
+        return self.state in {EntryState.SAVED, EntryState.DEFERRED} and not self.taken_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,30 @@ def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
     committer._on_end = on_end
 
 
+def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
+    """Take note in `attempts` of what was put off and is refused once the engine is back."""
+    recovery = pipeline._committer._recovery
+    refused, restored = recovery._on_refused, recovery._on_restored
+    judged: list[int] = [0]
+
+    def on_refused(tops: Mapping[DocumentPath, StoreRejectedError]) -> None:
+        for place in range(judged[0], len(attempts)):
+            outcomes = tuple(
+                replace(outcome, taken_back=True)
+                if outcome.state is EntryState.DEFERRED and any(top.overlaps(outcome.path) for top in tops)
+                else outcome
+                for outcome in attempts[place].outcomes
+            )
+            attempts[place] = replace(attempts[place], outcomes=outcomes)
+        refused(tops)
+
+    def on_restored(paths: Mapping[DocumentPath, Dirty]) -> None:
+        judged[0] = len(attempts)
+        restored(paths)
+
+    recovery._on_refused, recovery._on_restored = on_refused, on_restored
+
+
 def view(pipeline: Pipeline) -> EngineView:
     return pipeline._view
 
@@ -79,6 +109,11 @@ def desired_documents(pipeline: Pipeline) -> dict[str, Any]:
     """Return what the pipeline believes that the engine should hold."""
     raw = pipeline._view.desired.read(ROOT)
     return {} if raw is None else decode(raw)
+
+
+def kept(pipeline: Pipeline) -> int:
+    """Count the documents that are remembered in case the engine refuses what was put off."""
+    return len(pipeline._view.desired._kept)
 
 
 def log_of(pipeline: Pipeline) -> TransactionLog:

@@ -30,7 +30,11 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something happens to the engine: it is `down` or `hangs` for a while, or is `emptied`, or `wiped` by others."""
+    """Something happens to the engine.
+
+    It is `down` or `hangs` for a while, is `emptied`, or `wiped` by others; or it is `strict` from now on and refuses
+    whatever is bad, or `lenient` again.
+    """
 
     at: float
     kind: str
@@ -160,5 +164,44 @@ stormy = st.builds(
     seed=st.integers(0, 1_000),
 )
 """The engine and the way to it are in trouble as well."""
+
+_bad = st.sampled_from(
+    [
+        Plan("/a", {"x": "bad", "l": []}),
+        Plan("/a", {"x": {"z": 1}}),
+        Plan("/a/x", "bad"),
+        Plan("/a/x", {"z": 2}),
+        Plan("/a/x/z", "bad"),
+        Plan("/a2", ["bad"]),
+        Plan("/b", 1),
+        Plan("/b/x", {"y": "bad"}),
+        Plan("/", {"a": {"x": "bad"}, "b": {}}),
+        Plan("/a", [{"op": "add", "path": "/y", "value": "bad"}], "PATCH"),
+        Plan("/a", [{"op": "add", "path": "/y", "value": 1}], "PATCH"),
+        Plan("/a", [{"op": "copy", "from": "/x", "path": "/y"}], "PATCH"),
+    ]
+)
+_some_bad = st.one_of(_bad, _bad, _plans)
+_picky_sends = st.builds(
+    Send, _times, st.one_of(st.tuples(_some_bad), st.lists(_some_bad, min_size=2, max_size=3).map(tuple))
+)
+_moods = st.builds(Trouble, _times, st.sampled_from(["strict", "strict", "lenient"]), st.just(0.0))
+_picky_events: st.SearchStrategy[tuple[Event, ...]] = st.lists(
+    st.one_of(_picky_sends, _picky_sends, _picky_sends, _moods, _troubles, _troubles, _reconnects),
+    min_size=2,
+    max_size=12,
+).map(tuple)
+
+picky = st.builds(
+    Scenario,
+    events=_picky_events,
+    base=st.lists(st.one_of(_bad.filter(lambda plan: plan.method == "PUT"), _puts), max_size=3).map(tuple),
+    latency_s=st.sampled_from([0.0, 0.0, 0.01, 0.2]),
+    faults=st.dictionaries(st.integers(1, 40), st.sampled_from(FAULTS), max_size=2),
+    blames=st.booleans(),
+    policies=st.booleans(),
+    seed=st.integers(0, 1_000),
+)
+"""The engine is in trouble, and changes its mind about what it takes."""
 
 TOPICS = (TOPIC, OTHER_TOPIC)

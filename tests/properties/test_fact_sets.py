@@ -87,7 +87,7 @@ def _expected(attempts: list[peek.Attempt]) -> Facts:
     owned: Facts = {}
     for attempt in sorted(attempts, key=lambda one: one.number):
         for outcome in attempt.outcomes:
-            if outcome.state in {EntryState.SAVED, EntryState.DEFERRED}:
+            if outcome.in_force:
                 facts = _written(owned, outcome)
                 owned = {path: kept for path, kept in owned.items() if path[: len(outcome.path)] != outcome.path}
                 owned[outcome.path] = facts

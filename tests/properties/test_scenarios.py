@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from .checks import play
-from .scenarios import Scenario, calm, stormy
+from .scenarios import Scenario, calm, picky, stormy
 
 many = settings(max_examples=5 * settings().max_examples)
 
@@ -21,4 +21,11 @@ def test_scenario_with_a_healthy_engine_ends_as_the_model(scenario: Scenario) ->
 @given(stormy)
 def test_scenario_with_an_engine_in_trouble_ends_as_the_model(scenario: Scenario) -> None:
     """Lost answers, outages and an engine that empties between any two awaits lose nothing and apply nothing twice."""
+    play(scenario)
+
+
+@many
+@given(picky)
+def test_scenario_with_an_engine_that_changes_its_mind_ends_as_the_model(scenario: Scenario) -> None:
+    """What it refuses once it is back, or does not take back, is out of sync; what was before is in force."""
     play(scenario)

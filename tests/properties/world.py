@@ -431,6 +431,7 @@ async def a_world(
         pipeline = Pipeline(parts, settings(**wanted), random=Random(seed), wall=anyio.current_time)  # noqa: S311
         world = World(engine, opened, source, pipeline, fetcher, recorder, tasks)
         peek.trace(pipeline, world.attempts.append)
+        peek.trace_refusals(pipeline, world.attempts)
         try:
             await tasks.start(_live, world)
             yield world

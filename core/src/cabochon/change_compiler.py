@@ -12,8 +12,9 @@ from functools import partial
 from typing import TypeVar
 
 from cabochon import json_tree, json_values
-from cabochon.desired_state import DesiredState, fold_edits
+from cabochon.desired_state import DesiredState
 from cabochon.document_path import ROOT, DocumentPath
+from cabochon.edited_document import fold_edits
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
 from cabochon.json_values import JsonError
 from cabochon.policy_store import (
@@ -53,11 +54,16 @@ class ChangeCompiler:
         self._diverged = diverged
 
     async def compile(self, entry: Entry, *, strict: bool = False) -> tuple[Change, ...]:
-        """Return the changes of an entry and apply them to the desired state (`strict`: see `DesiredState.apply`).
+        """Return the changes of an entry and apply them to the desired state.
+
+        `strict` is for an entry that is put off, with no engine to ask: it is judged by our own copy, and what the
+        engine holds instead is remembered (`DesiredState.keep`).
 
         Raises:
             StoreRejectedError: the entry can't be written; the desired state is as before.
         """
+        if self._desired.withheld and not strict:
+            self._need(entry)
         if entry.method == "PATCH":
             changes = await self._patch(entry.path, entry.operations)
         elif not entry.path and self._documents:
@@ -69,6 +75,7 @@ class ChangeCompiler:
             )
         if strict:
             await self._check(changes)
+            self._desired.keep(self._desired.around(entry.path))
         for change in changes:
             self._desired.apply(change, strict=strict)
         return changes
@@ -105,6 +112,17 @@ class ChangeCompiler:
         """Fold the documents whose edits have grown too large."""
         for path, _ in self._desired.take_grown():
             await self._folded(path)
+
+    def _need(self, entry: Entry) -> None:
+        """Refuse to write into a document that the engine does not hold, though it should."""
+        if not self._documents:
+            return
+        paths = [entry.path] if entry.replaces else [entry.path, *map(entry.path.joined, _touched(entry.operations))]
+        for held, why in self._desired.withheld.items():
+            for path in paths:
+                if held.covers(path) and (held != path or not entry.replaces):
+                    msg = f"the engine does not hold {held}, which it refuses: {why}"
+                    raise PathConflictError(msg, path=str(path))
 
     def _allow(self, path: DocumentPath) -> None:
         if path and path[0] not in self._protected_heads:
@@ -208,6 +226,10 @@ def _translated(
         return json_tree.translate(holder, operations, native, [])
     except (StoreRejectedError, JsonError) as err:
         return str(err)
+
+
+def _touched(operations: Sequence[PatchOperation]) -> list[DocumentPath]:
+    return [path for operation in operations for path in (operation.path, operation.source) if path is not None]
 
 
 def weight_of(change: Change) -> int:

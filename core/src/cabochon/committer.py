@@ -17,11 +17,13 @@ from anyio.lowlevel import checkpoint
 
 from cabochon.change_compiler import chunks, path_of, weight_of
 from cabochon.commit_parts import Part, alive_entries, cut, halved
-from cabochon.document_path import DocumentPath
+from cabochon.document_path import ROOT, DocumentPath
+from cabochon.edited_document import Document
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway
 from cabochon.errors import StateLostError, StoreRejectedError
+from cabochon.listener_trial import quarantine_guilty
 from cabochon.metrics import Metrics
 from cabochon.policy_store import (
     STATE,
@@ -75,6 +77,15 @@ class _Group:
     state: list[tuple[str, Change]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """An entry that may or may not be in the engine, and what was there before, as a value and as documents."""
+
+    entry: Entry
+    before: bytes | None
+    around: Mapping[DocumentPath, Document | None]
+
+
 class Committer:
     """The data lane: everything that writes data or state into the engine runs in its task."""
 
@@ -103,6 +114,7 @@ class Committer:
         self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
         self._suspects: list[tuple[Entry, StoreRejectedError]] = []
         self._stale = False
+        self._policies_changed = False
         self._stopping = False
         self._wake: anyio.Event | None = None
         self._written_at = 0.0
@@ -120,6 +132,11 @@ class Committer:
         self._log_changes.append(change)
         self.notify()
 
+    def policies_changed(self) -> None:
+        """Write once more, soon, what the engine refused when it was filled."""
+        self._policies_changed = True
+        self.notify()
+
     def stop(self) -> None:
         """End after the current commit and one last one."""
         self._stopping = True
@@ -127,12 +144,20 @@ class Committer:
 
     async def run(self) -> None:
         """Commit until `stop`."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._sender.watch)
+            await self._run()
+            tasks.cancel_scope.cancel()
+
+    async def _run(self) -> None:
         await self._recovery.first_contact()
         while not self._stopping:
             if self._recovery.away:
                 await self._while_away()
             elif self._probe_is_due():
                 await self._recovery.probe()
+            elif self._policies_changed:
+                await self._retry_withheld()
             elif self._scheduler.queued:
                 await self._commit_queued()
                 await checkpoint()
@@ -169,6 +194,17 @@ class Committer:
             self._log_changes.clear()
         await self._recovery.try_again()
 
+    async def _retry_withheld(self) -> None:
+        self._policies_changed = False
+        if not self._view.desired.withheld:
+            return
+        try:
+            await self._recovery.retry_withheld()
+        except StateLostError:
+            await self._recovery.refill(noticed_by="commit")
+        except EngineAway as err:
+            self._recovery.lost_contact(err)
+
     async def _woken(self, *, within_s: float) -> bool:
         if self._scheduler.queued or self._log_changes or self._stopping:
             return True
@@ -204,7 +240,7 @@ class Committer:
             except StateLostError:
                 self._roll_back()
                 todo.appendleft(group)
-                if not await self._recovery.refill():
+                if not await self._recovery.refill(noticed_by="commit"):
                     break
             except EngineAway as err:
                 self._roll_back()
@@ -235,7 +271,7 @@ class Committer:
             return []
         suspects = dict(self._suspects)
         self._roll_back()
-        if group.writes and (result.doubtful or self._traits.atomic != "commit"):
+        if group.writes and (result.doubtful or result.data_landed or self._traits.atomic != "commit"):
             return await self._sort_out(group, result, suspects)
         return await self._cut_down(group, result, with_state=with_state)
 
@@ -245,7 +281,6 @@ class Committer:
         changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)
         result = await self._sender.send(changes, by_value=not writes)
         if type(result.state) is Applied:
-            self._view.landed(guard)
             self._written_at = anyio.current_time()
         return result
 
@@ -283,7 +318,7 @@ class Committer:
         return _Group(parts, writes, written, authors, records, now, log_changes, state)
 
     def _log_now(self) -> TransactionLog:
-        now = self._view.log
+        now = self._view.log.with_withheld(self._view.desired.withheld)
         for change in self._log_changes:
             now = change(now)
         return now
@@ -363,23 +398,15 @@ class Committer:
             left = await self._commit(group.parts, with_state=False)
             if left:
                 return left
-        guilty: list[str] = []
-        for name in self._panel.active:
-            refusal = (await self._send_state(group, only=name)).refusal
-            if refusal is not None:
-                guilty.append(name)
-                self._panel.quarantine(name, refusal)
-        if not guilty and (await self._send_state(group)).refusal is not None:
-            # Each alone is fine, together they are refused: none can be told to be innocent.
-            for name in self._panel.active:
-                error = StoreRejectedError("the engine refuses it together with the other listeners")
-                self._panel.quarantine(name, error)
+
+        async def refusal_of(listener: str | None) -> StoreRejectedError | None:
+            now = self._view.log if group.writes else group.now
+            changes = self._panel.changes(group.records, now, only=listener)
+            return (await self._send((), [change for _, change in changes])).refusal
+
+        await quarantine_guilty(self._panel, refusal_of)
         self._stale = True
         return [] if group.writes else [group.parts]
-
-    async def _send_state(self, group: _Group, *, only: str | None = None) -> CommitResult:
-        changes = self._panel.changes(group.records, self._view.log, only=only)
-        return await self._send((), [change for _, change in changes])
 
     async def _commit_in_chunks(self, parts: list[Part], limit: int) -> list[list[Part]]:
         """Write a single entry that makes more changes than an atomic commit holds; it can't land as a whole."""
@@ -387,16 +414,20 @@ class Committer:
         changes = [change for write in group.writes for change in write.changes]
         update = parts[-1].update
         pieces = chunks(changes, max_changes=limit, max_bytes=self._limits.max_bytes)
+        landed = True
         for number, piece in enumerate(pieces, start=1):
             state = [change for _, change in group.state] if number == len(pieces) else []
             result = await self._send([Write(update.id, tuple(piece))], state)
-            if not result.landed:
+            landed = result.landed
+            if not result.data_landed:
                 self._roll_back()
                 await self._recovery.rewrite([path for change in changes if (path := path_of(change)) is not None])
                 for entry in alive_entries(parts):
                     self._refuse(entry, result.refusal or StoreRejectedError("the engine's answer was lost"))
                 return [parts]
         self._land(group)
+        # The last piece may have landed without the listeners' part.
+        self._stale = not landed
         return []
 
     async def _sort_out(
@@ -405,7 +436,7 @@ class Committer:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
         desired = self._view.desired
         todo: list[list[Part]] = []
-        doubtful: list[tuple[Entry, bytes | None]] = []
+        doubtful: list[_Doubt] = []
         for index, (write, part, outcome) in enumerate(zip(group.writes, group.written, result.outcomes, strict=True)):
             if type(outcome) is Refused:
                 alive = [entry for entry in part.entries if entry.state is EntryState.READY]
@@ -422,7 +453,7 @@ class Committer:
                     entry.state = EntryState.SAVED
             else:
                 alive = dict.fromkeys(entry for entry in group.authors[index] if entry.state is EntryState.READY)
-                doubtful.extend((entry, desired.read(entry.path)) for entry in alive)
+                doubtful.extend(_Doubt(entry, desired.read(entry.path), desired.around(entry.path)) for entry in alive)
             for change in write.changes:
                 desired.apply(change)
         desired.settle()
@@ -431,12 +462,10 @@ class Committer:
         self._stale = True
         return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
 
-    async def _clear_up(self, doubtful: Sequence[tuple[Entry, bytes | None]]) -> None:
-        """Write again, by value, what an engine without marker may or may not have taken.
-
-        Each entry comes with what was at its path before, which is what the engine should hold if it refuses the entry.
-        """
-        for number, (entry, before) in enumerate(doubtful):
+    async def _clear_up(self, doubtful: Sequence[_Doubt]) -> None:
+        """Write again, by value, what an engine without marker may or may not have taken."""
+        for number, doubt in enumerate(doubtful):
+            entry, before = doubt.entry, doubt.before
             try:
                 refusal = await self._recovery.rewrite([entry.path])
                 if refusal is None:
@@ -446,9 +475,10 @@ class Committer:
                 self._view.desired.apply(DeleteData(entry.path) if before is None else SetData(entry.path, before))
                 await self._recovery.rewrite([entry.path])
             except EngineAway as err:
-                for unsettled, _ in doubtful[number:]:
-                    if unsettled.state is EntryState.READY:
-                        self._put_off(unsettled, [unsettled.path], err)
+                for unsettled in doubtful[number:]:
+                    if unsettled.entry.state is EntryState.READY:
+                        self._view.desired.keep(unsettled.around)
+                        self._put_off(unsettled.entry, [unsettled.entry.path], err)
                 raise
 
     async def _defer(self, parts: Sequence[Part]) -> None:
@@ -478,5 +508,5 @@ class Committer:
     def _put_off(self, entry: Entry, paths: Sequence[DocumentPath], error: Exception) -> None:
         entry.state = EntryState.DEFERRED
         entry.error = error
-        for path in paths:
+        for path in paths if entry.path else [ROOT, *paths]:
             self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)

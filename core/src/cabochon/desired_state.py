@@ -3,126 +3,25 @@
 Documents live in a trie of paths. A write below a document is kept as an edit of it; edits are folded in when the
 document is read, or when they have grown as large as the document itself, so memory stays about the size of the JSON.
 Every change can be taken back until `settle`, which is how a refused commit leaves no trace.
+
+Writes that are put off while the engine is away are settled without the engine's word: `keep` remembers what was there
+before the first of them, `put_back` returns to it if the engine, once it is back, refuses what they have made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from cabochon import json_tree, json_values
 from cabochon.document_path import ROOT, DocumentPath
-from cabochon.errors import PatchFailedError, StoreRejectedError
-from cabochon.json_values import JsonError
+from cabochon.edited_document import Document, Folded, fold
+from cabochon.errors import PatchFailedError
 from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
 
-__all__ = ["DesiredState", "Document", "Folded", "fold", "fold_edits"]
-
-_EDITS_BEFORE_FOLD_BYTES = 65_536
-_EDIT_OVERHEAD_BYTES = 200
-
-
-class Document(Struct, frozen=True, gc=False):
-    """A document and the edits since, the newest first (a linked list, so that taking back is dropping the head)."""
-
-    base: bytes
-    edits: _Edits | None = None
-    edit_bytes: int = 0
-
-    def edited(self, edit: Change) -> Document:
-        """Return the document with one more edit; its path is relative to the document."""
-        return Document(self.base, _Edits(edit, self.edits), self.edit_bytes + _weight(edit))
-
-    def changes(self) -> list[Change]:
-        """Return the edits, the oldest first."""
-        out: list[Change] = []
-        edits = self.edits
-        while edits is not None:
-            out.append(edits.edit)
-            edits = edits.older
-        return out[::-1]
-
-    @property
-    def wants_folding(self) -> bool:
-        """Whether the edits have grown larger than the document."""
-        return self.edit_bytes > max(_EDITS_BEFORE_FOLD_BYTES, len(self.base))
-
-
-class _Edits(Struct, frozen=True, gc=False):
-    edit: Change
-    older: _Edits | None
-
-
-class Folded(Struct, frozen=True):
-    """A document with its edits applied; `failed` are those that do not apply, which changed nothing."""
-
-    value: bytes | None
-    failed: tuple[str, ...] = ()
-
-
-def fold(document: Document) -> Folded:
-    """Apply the edits of a document in order."""
-    return fold_edits(document.changes(), document.base)
-
-
-def fold_edits(edits: Sequence[Change], base: bytes) -> Folded:
-    """Apply edits to a document in order; a pure function of plain values, so that another process can do it."""
-    if not edits:
-        return Folded(base)
-    try:
-        holder: json_tree.Holder = [json_values.decode(base)]
-    except JsonError as err:
-        return Folded(base, (str(err),) * len(edits))
-    failed: list[str] = []
-    undo: json_tree.Undo = []
-    for edit in edits:
-        try:
-            _apply(holder, edit, undo)
-        except (StoreRejectedError, JsonError) as err:
-            json_tree.rollback(undo)
-            failed.append(str(err))
-        undo.clear()
-    value = holder[0]
-    return Folded(None if value is json_tree.MISSING else json_values.encode(value), tuple(failed))
-
-
-def _apply(holder: json_tree.Holder, edit: Change, undo: json_tree.Undo) -> None:
-    match edit:
-        case SetData(path, value):
-            json_tree.put(holder, path, json_values.decode(value), undo)
-        case DeleteData(path):
-            json_tree.remove(holder, path, undo)
-        case PatchData(path, operations):
-            json_tree.patch(holder, _below(path, operations), undo)
-        case _:
-            msg = f"{type(edit).__name__} is no data change"
-            raise TypeError(msg)
-
-
-def _below(path: DocumentPath, operations: Sequence[PatchOperation]) -> tuple[PatchOperation, ...]:
-    if not path:
-        return tuple(operations)
-    return tuple(
-        PatchOperation(
-            operation.op,
-            path.joined(operation.path),
-            operation.value,
-            None if operation.source is None else path.joined(operation.source),
-        )
-        for operation in operations
-    )
-
-
-def _weight(edit: Change) -> int:
-    match edit:
-        case SetData(_, value):
-            return len(value) + _EDIT_OVERHEAD_BYTES
-        case PatchData(_, operations):
-            return sum(len(operation.value or b"") + _EDIT_OVERHEAD_BYTES for operation in operations)
-        case _:
-            return _EDIT_OVERHEAD_BYTES
+__all__ = ["DesiredState"]
 
 
 class _Node:
@@ -158,9 +57,23 @@ class _Child(Struct, frozen=True, gc=False):
             self.children[self.key] = self.node
 
 
+class _Withheld(Struct, frozen=True, gc=False):
+    """Puts the list of what is withheld back."""
+
+    desired: DesiredState
+    withheld: Mapping[DocumentPath, str]
+
+    def restore(self) -> None:
+        self.desired.withheld = self.withheld
+
+
 @dataclass(slots=True)
 class DesiredState:
     """The documents of one agent.
+
+    `withheld` are the documents, with the reasons, that the engine refused when it was filled with them again: it
+    should hold them and does not. A document that is written as a whole, or removed, is not withheld any more.
+
 
     `owned_facts` is for engines whose data are facts: there every path owns its own set, and a write below a path is
     no edit of it.
@@ -169,8 +82,10 @@ class DesiredState:
     owned_facts: bool = False
     policies: dict[str, str] = field(default_factory=dict[str, str])
     policy_hash: str | None = None
+    withheld: Mapping[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
     _root: _Node = field(default_factory=_Node)
-    _undo: list[_Content | _Child] = field(default_factory=list[_Content | _Child])
+    _undo: list[_Content | _Child | _Withheld] = field(default_factory=list["_Content | _Child | _Withheld"])
+    _kept: dict[DocumentPath, Document | None] = field(default_factory=dict[DocumentPath, "Document | None"])
     _claims: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _releases: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _grown: dict[DocumentPath, None] = field(default_factory=dict[DocumentPath, None])
@@ -230,6 +145,17 @@ class DesiredState:
         if holder is not None and depth < len(path):
             self._edit(holder, path, depth, SetData(DocumentPath(path[depth:]), value))
             return
+        self._written(path)
+        node = self._made(path)
+        self._undo.append(_Content(node, node.document, node.children))
+        if node.document is None:
+            self._claims.append(path)
+        node.document = Document(value)
+        if node.children:
+            node.children = {}
+
+    def _made(self, path: DocumentPath) -> _Node:
+        """Return the node at `path`, which is made if there is none."""
         node = self._root
         for segment in path:
             below = node.children.get(segment)
@@ -238,18 +164,20 @@ class DesiredState:
                 self._undo.append(_Child(node.children, segment, None))
                 node.children[segment] = below
             node = below
-        self._undo.append(_Content(node, node.document, node.children))
-        if node.document is None:
-            self._claims.append(path)
-        node.document = Document(value)
-        if node.children:
-            node.children = {}
+        return node
+
+    def _written(self, path: DocumentPath) -> None:
+        """Take note that whatever was withheld at `path` and below it is wanted no more."""
+        if self.withheld:
+            self._undo.append(_Withheld(self, self.withheld))
+            self.withheld = {place: why for place, why in self.withheld.items() if not path.covers(place)}
 
     def _delete(self, path: DocumentPath) -> None:
         holder, depth = self._holder(path)
         if holder is not None and depth < len(path):
             self._edit(holder, path, depth, DeleteData(DocumentPath(path[depth:])))
             return
+        self._written(path)
         self._releases.extend(self.owned(path))
         if not path:
             self._undo.append(_Content(self._root, self._root.document, self._root.children))
@@ -320,6 +248,40 @@ class DesiredState:
                 return None
             node = below
         return node
+
+    # ------------------------------------------------------------------------------- writes that are put off
+
+    def around(self, path: DocumentPath) -> dict[DocumentPath, Document | None]:
+        """Return the documents that a write at `path` changes, at most: the one it lies in, or itself and all below."""
+        top = self.holder(path) or path
+        return {place: self.document(place) for place in (top, *self.owned(top))}
+
+    def keep(self, around: Mapping[DocumentPath, Document | None]) -> None:
+        """Remember what is `around` a write that the engine does not see yet; what is remembered already stays so."""
+        self._kept.update({place: document for place, document in around.items() if self.kept_at(place) is None})
+
+    def kept_at(self, path: DocumentPath) -> DocumentPath | None:
+        """Return the top of the region around `path` in which writes were put off, None if none were."""
+        for depth in range(len(path) + 1):
+            if path[:depth] in self._kept:
+                return DocumentPath(path[:depth])
+        return None
+
+    def put_back(self, top: DocumentPath) -> list[DocumentPath]:
+        """Take every write back that was put off in the region of `top`; return where documents were or are."""
+        places = dict.fromkeys(self.owned(top))
+        self._delete(top)
+        for place in sorted(place for place in self._kept if top.covers(place)):
+            document = self._kept.pop(place)
+            if document is not None:
+                self._made(place).document = document
+                places[place] = None
+        self.settle()
+        return list(places)
+
+    def forget_kept(self) -> None:
+        """Take note that the engine has judged all writes that were put off."""
+        self._kept.clear()
 
     # -------------------------------------------------------------------------------------------------- reading
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import anyio
 import structlog
 
+from cabochon import json_values
 from cabochon.backoff import Backoff
 from cabochon.change_compiler import chunks, path_of
 from cabochon.document_path import ROOT, DocumentPath
@@ -19,8 +20,9 @@ from cabochon.engine_access import EngineAccess
 from cabochon.engine_sender import EngineAway
 from cabochon.engine_view import Dirty
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
+from cabochon.listener_trial import quarantine_guilty
 from cabochon.metrics import Metrics
-from cabochon.policy_store import Change, Changes, CommitResult, SetData, SupportsMarker, Write
+from cabochon.policy_store import STATE, Change, Changes, CommitResult, DeleteData, SetData, SupportsMarker, Write
 from cabochon.transaction_log import TransactionLog
 
 __all__ = ["EngineRecovery", "PolicyLane"]
@@ -30,6 +32,8 @@ log = structlog.get_logger()
 _CHUNK_BYTES = 16_000_000
 _PROBE_TIMEOUT_S = 3.0
 """With a look every second, an engine that hangs is found within five."""
+_ASK_TIMEOUT_S = 2.0
+"""An engine that was away is asked again after this long: its answer to a question from before may never come."""
 
 
 class PolicyLane(Protocol):
@@ -51,7 +55,8 @@ class EngineRecovery:
         timeout_s: float,
         backoff: Backoff,
         metrics: Metrics,
-        on_restored: Callable[[Mapping[DocumentPath, Dirty], Mapping[DocumentPath, StoreRejectedError]], None],
+        on_restored: Callable[[Mapping[DocumentPath, Dirty]], None],
+        on_refused: Callable[[Mapping[DocumentPath, StoreRejectedError]], None],
     ) -> None:
         self._view = engine.view
         self._panel = engine.panel
@@ -62,9 +67,11 @@ class EngineRecovery:
         self._backoff = backoff
         self._metrics = metrics
         self._on_restored = on_restored
+        self._on_refused = on_refused
         self._tries = 0
         self._next_try_at = 0.0
         self._met = False
+        self._told = False
         self._incomplete = True
         self.probed_at = 0.0
         self.away = True
@@ -92,9 +99,7 @@ class EngineRecovery:
         except (StoreUnavailableError, TimeoutError) as err:
             self.lost_contact(EngineAway(err))
             return False
-        self._metrics.count("engine.state_lost")
-        log.warning("engine.state_lost", noticed_by="probe")
-        await self.refill()
+        await self.refill(noticed_by="probe")
         return False
 
     def lost_contact(self, why: EngineAway) -> None:
@@ -102,6 +107,9 @@ class EngineRecovery:
         if not self.away:
             self._metrics.count("engine.lost")
             log.warning("engine.lost", error=str(why))
+        elif not self._told:
+            log.warning("engine.not_there", error=str(why))
+        self._told = True
         self.away = True
         self.why_away = StoreUnavailableError(f"the policy store is not available: {why}")
         self._tries = 0
@@ -113,17 +121,22 @@ class EngineRecovery:
 
     async def try_again(self) -> None:
         """Ask the engine whether it is back, if it is time to."""
+        began = anyio.current_time()
         if self.next_try_in_s() <= 0 and not await self.refill():
-            self._next_try_at = anyio.current_time() + self._backoff.wait_s(self._tries)
+            # What a question took counts as part of the pause: an engine that is back is not left waiting.
+            self._next_try_at = began + self._backoff.wait_s(self._tries)
 
     # -------------------------------------------------------------------------------------------------- filling
 
-    async def refill(self) -> bool:
+    async def refill(self, *, noticed_by: str = "refill") -> bool:
         """Make the engine hold everything it should; tell whether it does now."""
         self._tries += 1
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(min(self._timeout_s, _ASK_TIMEOUT_S)):
                 intact = self._met and await self._view.holds_our_state()
+                if self._met and not intact:
+                    self._metrics.count("engine.state_lost")
+                    log.warning("engine.state_lost", noticed_by=noticed_by)
                 if intact:
                     await self._view.settle_marker()
                 else:
@@ -154,57 +167,123 @@ class EngineRecovery:
     async def _fill(self, *, everything: bool) -> None:
         view = self._view
         view.log = view.log.with_engine(current=False)
+        paths = list(view.dirty)
         if everything:
             self._incomplete = True
             view.marker = None
-            await self._commit((), self._state())
+            await self._commit_state()
             self._met = True
             await self._policies.restore()
-            paths: Sequence[DocumentPath] = list(view.desired.owned())
-            # What was deleted while the engine was away, and may still be there if it can't tell that it was emptied.
-            paths = [*paths, *(path for path in view.dirty if view.desired.holder(path) is None)]
-        else:
-            paths = list(view.dirty)
-        dirty = dict(view.dirty)
-        refused = await self._write_documents(paths)
-        view.log = self._log_after(dirty, refused).with_engine(current=not view.inherited)
-        await self._commit((), self._state())
+            # What was deleted while the engine was away may still be there, if it can't tell that it was emptied.
+            paths = [*view.desired.owned(), *(path for path in paths if view.desired.holder(path) is None)]
+        refused = await self._write_documents([*paths, *view.desired.withheld])
+        if again := self._take_back(refused):
+            refused |= await self._write_documents(again)
+        await self._see_what_is_there(refused)
+        view.desired.withheld = {path: str(error) for path, error in refused.items()}
+        view.log = self._log_after(view.dirty).with_engine(current=not view.inherited)
+        await self._commit_state()
         self._incomplete = False
+        restored = dict(view.dirty)
         view.dirty.clear()
-        self._on_restored(dirty, refused)
+        view.desired.forget_kept()
+        self._on_restored(restored)
         await self.finish_life()
 
     async def _write_documents(self, paths: Sequence[DocumentPath]) -> dict[DocumentPath, StoreRejectedError]:
+        desired = self._view.desired
         changes: list[Change] = []
         seen: set[DocumentPath] = set()
         for path in paths:
-            holder = self._view.desired.holder(path) or path
-            if holder not in seen:
-                seen.add(holder)
+            holder = desired.holder(path)
+            if holder is None and not path:
+                # The root is no document: what was written there is on the list by its members.
+                continue
+            if (holder or path) not in seen:
+                seen.add(holder or path)
                 restored = await self._compiler.restore(path)
                 seen.update(written for change in restored if (written := path_of(change)) is not None)
                 changes.extend(restored)
-        self._view.desired.settle()
+        desired.settle()
         refused: dict[DocumentPath, StoreRejectedError] = {}
         for piece in self._pieces(changes):
             await self._write_piece(piece, refused)
         return refused
 
     async def _write_piece(self, piece: list[Change], refused: dict[DocumentPath, StoreRejectedError]) -> None:
-        refusal = (await self._commit((Write("restore", tuple(piece)),), self._state())).refusal
-        if refusal is None:
+        result = await self._commit((Write("restore", tuple(piece)),), self._state())
+        if not result.data_landed and len(piece) == 1:
+            # A listener's part may be what it refuses: the document must not pay for that.
+            result = await self._commit((Write("restore", tuple(piece)),), ())
+        if result.data_landed:
             return
         if len(piece) == 1:
-            # A listener's part may be what it refuses: the document must not pay for that.
-            refusal = (await self._commit((Write("restore", tuple(piece)),), ())).refusal
-            if refusal is None:
-                return
             path = path_of(piece[0]) or ROOT
-            log.error("engine.restore_refused", dst_path=str(path), error=str(refusal))
-            refused[path] = refusal
+            error = result.refusal or StoreRejectedError("the engine's answer was lost")
+            log.error("engine.restore_refused", dst_path=str(path), error=str(error))
+            refused[path] = error
             return
         for half in (piece[: len(piece) // 2], piece[len(piece) // 2 :]):
             await self._write_piece(half, refused)
+
+    def _take_back(self, refused: dict[DocumentPath, StoreRejectedError]) -> list[DocumentPath]:
+        """Return to what was before the writes that were put off and are refused now, out of `refused`.
+
+        Writes of one region were folded into one another, so they stand or fall together. Returns where to write again.
+        """
+        view = self._view
+        tops: dict[DocumentPath, StoreRejectedError] = {}
+        for path in list(refused):
+            top = view.desired.kept_at(path)
+            if top is not None:
+                error = refused.pop(path)
+                tops.setdefault(top, error)
+        again: list[DocumentPath] = []
+        inherited = set(view.inherited)
+        for top, error in tops.items():
+            put_off = [path for path in view.dirty if top.covers(path)]
+            number = max((view.dirty[path].number for path in put_off), default=0)
+            view.log = view.log.with_refused(top, str(error), number=number)
+            # What an earlier life left goes when this one is synced, and not before.
+            places = [
+                path
+                for path in view.desired.put_back(top)
+                if path not in inherited or view.desired.holder(path) is not None
+            ]
+            for path in put_off:
+                del view.dirty[path]
+            # Should the engine go away before they are written, they are still to be; for no update's sake.
+            view.dirty.update((path, Dirty(0, 0, replaced=True)) for path in places)
+            again.extend(places)
+        if tops:
+            self._on_refused(tops)
+        return again
+
+    async def _see_what_is_there(self, refused: dict[DocumentPath, StoreRejectedError]) -> None:
+        """An engine that refuses a document may hold it all the same; it must not hold another one in its place."""
+        for path in list(refused):
+            wanted = self._view.desired.read(path)
+            with anyio.fail_after(self._timeout_s):
+                there = await self._view.read_back(path)
+            if there is None:
+                continue
+            if wanted is not None and json_values.decode(wanted) == json_values.decode(there):
+                del refused[path]
+            else:
+                await self._commit((Write("restore", (DeleteData(path),)),), ())
+
+    async def retry_withheld(self) -> None:
+        """Write what the engine refused when it was filled once more, for policies have changed.
+
+        Raises:
+            EngineAway: it does not answer.
+            StateLostError: it has lost our state.
+        """
+        desired = self._view.desired
+        refused = await self._write_documents(list(desired.withheld))
+        desired.withheld = {path: str(error) for path, error in refused.items()}
+        self._view.log = self._view.log.with_withheld(desired.withheld)
+        await self._commit_state()
 
     async def rewrite(self, paths: Sequence[DocumentPath]) -> StoreRejectedError | None:
         """Write what the engine should hold at these paths by value; return why it refuses, None if it does not.
@@ -231,15 +310,16 @@ class EngineRecovery:
         for path in gone:
             if view.desired.holder(path) is None:
                 changes.extend(await self._compiler.restore(path))
-        pieces = self._pieces(changes)
-        for number, piece in enumerate(pieces, start=1):
-            # They are on the engine's list until the last of them is gone.
-            releases = gone if number == len(pieces) else ()
-            await self._commit((Write("earlier-life", tuple(piece)),), self._state(), releases=releases)
+        refused: dict[DocumentPath, StoreRejectedError] = {}
+        for piece in self._pieces(changes):
+            await self._write_piece(piece, refused)
+        view.desired.withheld = {**view.desired.withheld, **{path: str(error) for path, error in refused.items()}}
+        # They are on the engine's list until the last of them is gone.
+        await self._commit_state(releases=[path for path in gone if path not in refused])
         log.info("engine.earlier_life_removed", paths=len(gone))
         view.inherited = []
-        view.log = view.log.with_engine(current=True)
-        await self._commit((), self._state())
+        view.log = view.log.with_withheld(view.desired.withheld).with_engine(current=True)
+        await self._commit_state()
 
     # ------------------------------------------------------------------------------------------------------ how
 
@@ -251,23 +331,38 @@ class EngineRecovery:
     def _state(self) -> list[Change]:
         return [change for _, change in self._panel.changes((), self._view.log)]
 
-    def _log_after(
-        self, dirty: Mapping[DocumentPath, Dirty], refused: Mapping[DocumentPath, StoreRejectedError]
-    ) -> TransactionLog:
-        replaced = {path: why.number for path, why in dirty.items() if why.replaced and path not in refused}
-        patched = {path: why.number for path, why in dirty.items() if not why.replaced and path not in refused}
-        newest = max((why.arrival for path, why in dirty.items() if path not in refused), default=0)
-        return self._view.log.with_restored(replaced, patched, newest=newest)
+    def _log_after(self, dirty: Mapping[DocumentPath, Dirty]) -> TransactionLog:
+        replaced = {path: why.number for path, why in dirty.items() if why.replaced}
+        patched = {path: why.number for path, why in dirty.items() if not why.replaced}
+        newest = max((why.arrival for why in dirty.values()), default=0)
+        log_now = self._view.log.with_withheld(self._view.desired.withheld)
+        return log_now.with_restored(replaced, patched, newest=newest)
+
+    async def _commit_state(self, *, releases: Sequence[DocumentPath] = ()) -> None:
+        """Write the state alone; a listener whose part is refused is taken out of service."""
+        while True:
+            state = self._panel.changes((), self._view.log)
+            result = await self._commit((), [change for _, change in state], releases=releases)
+            if result.refusal is None:
+                return
+            if not state:
+                raise EngineAway(result.refusal)
+            blame = result.blame
+            if blame is not None and blame.write == STATE:
+                self._panel.quarantine(state[blame.change][0], result.refusal)
+            else:
+                await quarantine_guilty(self._panel, self._refusal_of)
+
+    async def _refusal_of(self, listener: str | None) -> StoreRejectedError | None:
+        state = self._panel.changes((), self._view.log, only=listener)
+        return (await self._commit((), [change for _, change in state])).refusal
 
     async def _commit(
         self, writes: tuple[Write, ...], state: Sequence[Change], *, releases: Sequence[DocumentPath] = ()
     ) -> CommitResult:
-        if not writes and not state and not isinstance(self._view.store, SupportsMarker):
+        if not (writes or state or releases or isinstance(self._view.store, SupportsMarker)):
             return CommitResult(())
         guard = self._view.guard()
         claims = tuple(change.path for write in writes for change in write.changes if isinstance(change, SetData))
         changes = Changes(writes, tuple(state), guard, claims, tuple(releases))
-        result = await self._sender.send(changes, by_value=True)
-        if result.landed:
-            self._view.landed(guard)
-        return result
+        return await self._sender.send(changes, by_value=True)

@@ -9,12 +9,13 @@ from cabochon.backoff import Backoff
 from cabochon.engine_view import EngineView
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.metrics import Metrics
-from cabochon.policy_store import Changes, CommitResult, Guard, SetData, SupportsMarker
+from cabochon.policy_store import Applied, Changes, CommitResult, Guard, SetData, SupportsMarker
 
 __all__ = ["EngineAway", "EngineSender"]
 
 log = structlog.get_logger()
 
+_UNANSWERED_S = 3.0
 _SLOWEST_BYTES_PER_S = 2_000_000
 """A commit may take this much longer than its deadline for its size."""
 
@@ -42,6 +43,7 @@ class EngineSender:
         self._timeout_s = timeout_s
         self._backoff = backoff
         self._metrics = metrics
+        self._asked_at: float | None = None
 
     async def send(self, changes: Changes, *, by_value: bool = False) -> CommitResult:
         """Commit until there is an answer or the deadline has passed; a large commit has longer.
@@ -62,6 +64,7 @@ class EngineSender:
         """
         deadline = anyio.current_time() + self._timeout_s + _size_bytes(changes) / _SLOWEST_BYTES_PER_S
         tries = breaks = 0
+        guard = changes.guard if isinstance(self._view.store, SupportsMarker) else None
         while True:
             tries += 1
             result = await self._once(changes, deadline)
@@ -69,26 +72,48 @@ class EngineSender:
             if isinstance(result, StoreUnavailableError):
                 error = result
             elif isinstance(result, CommitResult) and not result.doubtful:
+                await self._note_marker(changes, result, deadline)
                 return result
-            elif await self._landed_after_all(changes.guard, deadline):
-                return CommitResult.applied(changes)
-            elif isinstance(result, _Broke):
-                breaks += 1
-                error = result.error
-                if breaks > 1:
-                    return CommitResult.refused(changes, StoreRejectedError(f"the policy store fails with {error}"))
-            elif not by_value and not self._has_marker(changes):
-                return result
+            else:
+                self._metrics.count("commits.answers_lost")
+                if guard is not None and await self._landed_after_all(guard, deadline):
+                    self._view.landed(guard)
+                    return CommitResult.applied(changes)
+                if isinstance(result, _Broke):
+                    breaks += 1
+                    error = result.error
+                    if breaks > 1:
+                        return CommitResult.refused(changes, StoreRejectedError(f"the policy store fails with {error}"))
+                elif guard is None and not by_value:
+                    return result
             wait = self._backoff.wait_s(tries)
             if anyio.current_time() + wait >= deadline:
                 raise EngineAway(error)
             log.info("commit.retried", attempt=tries, wait_s=round(wait, 3), error=str(error))
             await anyio.sleep(wait)
 
-    def _has_marker(self, changes: Changes) -> bool:
-        return isinstance(self._view.store, SupportsMarker) and changes.guard is not None
+    async def watch(self) -> None:
+        """Log commits that wait for their answer for long, until cancelled; the deadline may be far away."""
+        while True:
+            await anyio.sleep(_UNANSWERED_S / 3)
+            since = self._asked_at
+            if since is not None and anyio.current_time() - since >= _UNANSWERED_S:
+                self._asked_at = None
+                self._metrics.count("commits.unanswered")
+                log.warning("commit.unanswered", for_s=round(anyio.current_time() - since, 3))
+
+    async def _note_marker(self, changes: Changes, result: CommitResult, deadline: float) -> None:
+        guard = changes.guard
+        if guard is None:
+            return
+        landed = any(type(outcome) is Applied for outcome in (*result.outcomes, result.state))
+        if not landed and not changes.writes and isinstance(self._view.store, SupportsMarker):
+            landed = await self._landed_after_all(guard, deadline)
+        if landed:
+            self._view.landed(guard)
 
     async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError | _Broke:
+        self._asked_at = anyio.current_time()
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
                 return await self._view.store.commit(changes)
@@ -103,12 +128,11 @@ class EngineSender:
             error = StoreUnavailableError(f"{type(err).__name__}: {err}")
             log.warning("commit.broke", error=str(error))
             return _Broke(error)
+        finally:
+            self._asked_at = None
 
-    async def _landed_after_all(self, guard: Guard | None, deadline: float) -> bool:
-        """Read the marker back until the engine says whether the commit is in force; False if it has no marker."""
-        self._metrics.count("commits.answers_lost")
-        if guard is None or not isinstance(self._view.store, SupportsMarker):
-            return False
+    async def _landed_after_all(self, guard: Guard, deadline: float) -> bool:
+        """Read the marker back until the engine says whether the commit is in force."""
         tries = 0
         while True:
             tries += 1

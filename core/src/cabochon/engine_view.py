@@ -16,6 +16,7 @@ from cabochon.policy_store import (
     PolicyStore,
     SupportsMarker,
     SupportsOwnership,
+    SupportsReadBack,
     SupportsRestartToken,
 )
 from cabochon.transaction_log import TransactionLog
@@ -92,6 +93,15 @@ class EngineView:
             StoreUnavailableError: it does not answer.
         """
         return await _asked(self.store.read_marker) if isinstance(self.store, SupportsMarker) else None
+
+    async def read_back(self, path: DocumentPath) -> bytes | None:
+        """Read what the engine holds at `path`; None if there is nothing, or if it can't be read back.
+
+        Raises:
+            StoreUnavailableError: it does not answer.
+        """
+        store = self.store
+        return await _asked(lambda: store.get_data(path)) if isinstance(store, SupportsReadBack) else None
 
     async def holds_our_state(self) -> bool:
         """Ask the engine whether it is the one we filled; True where it has no way to tell.

@@ -18,10 +18,11 @@ from cabochon.change_compiler import ChangeCompiler
 from cabochon.committer import CommitLimits, Committer
 from cabochon.data_updater import DataLimits, DataUpdater
 from cabochon.desired_state import DesiredState
+from cabochon.document_path import DocumentPath
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway, EngineSender
-from cabochon.engine_view import EngineView
+from cabochon.engine_view import Dirty, EngineView
 from cabochon.errors import StoreRejectedError
 from cabochon.fetcher import Fetcher
 from cabochon.fetching import FetchPool, FetchRetry
@@ -162,6 +163,7 @@ class Pipeline:
             backoff=self._backoff(0.1, 2.0),
             metrics=self.metrics,
             on_restored=self._restored,
+            on_refused=self.end.refused,
         )
         return Committer(
             engine,
@@ -345,11 +347,12 @@ class Pipeline:
             self._updater.retries_changed()
 
     def _policies_applied(self) -> None:
+        self._committer.policies_changed()
         if self._updater is not None:
             self._updater.policies_changed()
 
-    def _restored(self, *args: object) -> None:
-        self.end.restored(*args)  # pyright: ignore[reportArgumentType]
+    def _restored(self, paths: Mapping[DocumentPath, Dirty]) -> None:
+        self.end.restored(paths)
         self._policies.request()
 
     def _diverged(self) -> None:

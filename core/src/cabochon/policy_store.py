@@ -204,10 +204,15 @@ class CommitResult(Struct, frozen=True):
 
     Attributes:
         outcomes: one for each of `Changes.writes`.
-        state: what became of `Changes.state` and of the guard.
+        state: what became of `Changes.state`, and with it of the guard. An engine that takes the data and then refuses
+            what a listener adds (a policy, say) may say so: every outcome `Applied`, `state` `Refused`. The data count
+            as applied then and are not written again, the marker is what the guard leaves, the listener is found
+            (`blame` helps), named and taken out of service, and the state is written again without it. One write
+            `Applied` is enough for the marker to be the new one; of a refused commit that has no writes the core reads
+            the marker back.
         version: the engine's own version token after the commit (revision, model id, ZedToken), None if it has none.
-        blame: for a commit refused as a whole, the guilty change if the engine says; the core then lands the rest.
-            Without it the core splits the commit until it finds it.
+        blame: for a commit refused as a whole, or a refused `state`, the guilty change if the engine says; the core
+            then lands the rest. Without it the core splits the commit until it finds it.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -219,6 +224,11 @@ class CommitResult(Struct, frozen=True):
     def landed(self) -> bool:
         """Whether all of it is in force."""
         return type(self.state) is Applied and all(type(outcome) is Applied for outcome in self.outcomes)
+
+    @property
+    def data_landed(self) -> bool:
+        """Whether every write is in force, whatever became of the listeners' changes."""
+        return all(type(outcome) is Applied for outcome in self.outcomes)
 
     @property
     def doubtful(self) -> bool:

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Any, Literal, TypeAlias
 
 from cabochon.document_path import DocumentPath
+from cabochon.errors import DocumentPathError
 from cabochon.path_index import PathIndex
 from cabochon.policy_store import PatchOperation
 from cabochon.schemas import DataSourceEntry
@@ -188,7 +189,7 @@ class Scheduler:
             self._enqueue(update, indexed=False)
         else:
             for entry in update.entries:
-                if entry.alive:
+                if _may_be_superseded(entry):
                     self._waiting.add(entry.path, entry)
 
     def fetched(self, entry: Entry, raw: bytes | None, operations: tuple[PatchOperation, ...] = ()) -> None:
@@ -212,7 +213,7 @@ class Scheduler:
 
         If it is still being fetched, its update goes on waiting for that, so that the report can say how it went.
         """
-        if entry.alive or entry.state is EntryState.FETCH_FAILED:
+        if _may_be_superseded(entry):
             entry.state = EntryState.SUPERSEDED
             self._waiting.discard(entry.path, entry)
             self._release_waiters(entry)
@@ -293,6 +294,13 @@ class Scheduler:
             if waiter.blockers is not None:
                 waiter.blockers.discard(entry)
                 self._settle(waiter)
+
+
+def _may_be_superseded(entry: Entry) -> bool:
+    """Tell whether something newer can make the entry moot: one that could not be used from the start as well."""
+    if entry.state is EntryState.REFUSED:
+        return not isinstance(entry.error, DocumentPathError)
+    return entry.alive or entry.state is EntryState.FETCH_FAILED
 
 
 def _covered_by(entry: Entry, writes: Iterable[Entry]) -> bool:

@@ -20,10 +20,11 @@ __all__ = ["FailedPath", "InitialSource", "OutOfSync", "TransactionLog", "Transa
 
 
 class FailedPath(Struct, frozen=True):
-    """An entry whose write is not in force: where, and why."""
+    """An entry whose write is not in force: where, and why; `put_off` means until the engine is back."""
 
     path: DocumentPath
     reason: str
+    put_off: bool = False
 
 
 class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -85,10 +86,11 @@ class InitialSource(Struct, frozen=True):
 
 
 class OutOfSync(Struct, frozen=True):
-    """Why a path does not hold its latest update; `number` is that update's."""
+    """Why a path does not hold its latest update; `number` is that update's, `put_off` see `FailedPath`."""
 
     number: int
     reason: str
+    put_off: bool = False
 
 
 class TransactionLog(Struct, frozen=True, kw_only=True):
@@ -101,7 +103,9 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         source_connected: the update source is connected.
         heartbeat_at: Unix seconds at which the agent was last seen alive.
         pending_sources: initial data sources not synced yet, by key; None until the list is known.
-        out_of_sync: paths whose latest update is not in force.
+        initial_paths: where the initial data sources are written, synced or not.
+        failed_paths: paths whose latest update is not in force.
+        withheld: documents, with the reasons, that were in force until the engine lost them, and that it refuses now.
     """
 
     data_enabled: bool = True
@@ -110,7 +114,9 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     source_connected: bool = False
     heartbeat_at: float = 0.0
     pending_sources: Mapping[int, InitialSource] | None = None
-    out_of_sync: Mapping[DocumentPath, OutOfSync] = {}
+    initial_paths: frozenset[DocumentPath] = frozenset()
+    failed_paths: Mapping[DocumentPath, OutOfSync] = {}
+    withheld: Mapping[DocumentPath, str] = {}
     highest_number: int = 0
     highest_success: bool = True
     policy_success: bool = False
@@ -133,7 +139,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     @property
     def ready(self) -> bool:
         """Synced, and the engine holds what was synced."""
-        return self.engine_current and self.synced
+        return self.engine_current and self.synced and not (self.withheld and self._lacks_a_source())
 
     @property
     def healthy(self) -> bool:
@@ -147,7 +153,13 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     @property
     def in_sync(self) -> bool:
         """No path whose latest update failed is still waiting."""
-        return not self.out_of_sync
+        return not self.failed_paths and not self.withheld
+
+    @property
+    def out_of_sync(self) -> Mapping[DocumentPath, OutOfSync]:
+        """The paths that do not hold what they should, and why."""
+        withheld = {path: OutOfSync(0, reason) for path, reason in self.withheld.items()}
+        return {**withheld, **self.failed_paths}
 
     def after(self, records: Sequence[TransactionRecord]) -> TransactionLog:
         """Return the log once these transactions, in this order, have ended."""
@@ -163,14 +175,21 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             if newest.number >= self.highest_number:
                 new["highest_number"] = newest.number
                 new["highest_success"] = newest.success
-        new["out_of_sync"] = self._out_of_sync_after(records)
+        new["failed_paths"] = self._failed_paths_after(records)
         if self.pending_sources:
             new["pending_sources"] = self._pending_after(records)
         return msgspec.structs.replace(self, **new)
 
     def with_sources(self, sources: Mapping[int, InitialSource]) -> TransactionLog:
         """Return the log once the list of initial data sources is known; only the first list counts."""
-        return self if self.pending_sources is not None else msgspec.structs.replace(self, pending_sources=sources)
+        if self.pending_sources is not None:
+            return self
+        paths = frozenset(source.path for source in sources.values())
+        return msgspec.structs.replace(self, pending_sources=sources, initial_paths=paths)
+
+    def with_withheld(self, withheld: Mapping[DocumentPath, str]) -> TransactionLog:
+        """Return the log once these, and no others, are the documents that the engine does not take back."""
+        return self if withheld == self.withheld else msgspec.structs.replace(self, withheld=dict(withheld))
 
     def with_engine(self, *, current: bool) -> TransactionLog:
         """Return the log once the engine holds everything, or no longer does."""
@@ -194,14 +213,17 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         The numbers are their updates' origins; `newest` is the highest number of an arrival among them.
         """
         landed: dict[tuple[str, ...], int] = {**replaced}
-        out_of_sync = {
-            path: why
-            for path, why in self.out_of_sync.items()
-            if patched.get(path) != why.number and not _covered(path, why.number, landed)
-        }
+
+        def waits(path: DocumentPath, why: OutOfSync) -> bool:
+            if not why.put_off:
+                # It failed in spite of what its own update has put off.
+                return not _covered(path, why.number + 1, landed)
+            return patched.get(path) != why.number and not _covered(path, why.number, landed)
+
+        failed_paths = {path: why for path, why in self.failed_paths.items() if waits(path, why)}
         return msgspec.structs.replace(
             self,
-            out_of_sync=out_of_sync,
+            failed_paths=failed_paths,
             pending_sources=None
             if self.pending_sources is None
             else {
@@ -211,12 +233,27 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             },
             highest_success=self.highest_success
             or (
-                newest >= self.highest_number and all(why.number != self.highest_number for why in out_of_sync.values())
+                newest >= self.highest_number
+                and all(why.number != self.highest_number for why in failed_paths.values())
             ),
         )
 
+    def with_refused(self, top: DocumentPath, reason: str, *, number: int) -> TransactionLog:
+        """Return the log once an engine that is back has refused what was put off at `top` and below it.
+
+        `number` is the origin of the newest update among that.
+        """
+        refused = {
+            path: OutOfSync(why.number, reason)
+            for path, why in self.failed_paths.items()
+            if why.put_off and path.overlaps(top)
+        }
+        missing = {} if refused or top in self.failed_paths else {top: OutOfSync(number, reason)}
+        return msgspec.structs.replace(self, failed_paths={**self.failed_paths, **refused, **missing})
+
     def as_document(self) -> dict[str, Any]:
         """Return the whole document that `data.system.opal` shows, ready to be written as JSON."""
+        out_of_sync = self.out_of_sync
         return {
             "agent_alive": True,
             "healthy": self.healthy,
@@ -227,7 +264,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             "last_failed_policy_transaction": _document(self.last_failed_policy),
             "last_policy_transaction": _document(self.last_policy),
             "out_of_sync_paths": [
-                {"path": str(path), "reason": self.out_of_sync[path].reason} for path in sorted(self.out_of_sync)
+                {"path": str(path), "reason": out_of_sync[path].reason} for path in sorted(out_of_sync)
             ],
             "ready": self.ready,
             "source_connected": self.source_connected,
@@ -245,10 +282,13 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             new[f"last_failed_{kind}"] = bad[-1]
             new[f"{counter}_failed"] = getattr(self, f"{counter}_failed") + len(bad)
 
-    def _out_of_sync_after(self, records: Sequence[TransactionRecord]) -> Mapping[DocumentPath, OutOfSync]:
+    def _lacks_a_source(self) -> bool:
+        return any(path.overlaps(source) for path in self.withheld for source in self.initial_paths)
+
+    def _failed_paths_after(self, records: Sequence[TransactionRecord]) -> Mapping[DocumentPath, OutOfSync]:
         failing = any(record.failed for record in records)
-        if not self.out_of_sync and not failing:
-            return self.out_of_sync
+        if not self.failed_paths and not failing:
+            return self.failed_paths
         # From the last record to the first, so that what ended later is known: it may have mended what failed before.
         landed: dict[tuple[str, ...], int] = {}
         patched: set[tuple[DocumentPath, int]] = set()
@@ -259,14 +299,14 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
 
         for record in reversed(records):
             failed.extend(
-                (entry.path, OutOfSync(record.origin, entry.reason))
-                for entry in record.failed
+                (entry.path, OutOfSync(record.origin, entry.reason, entry.put_off))
+                for entry in reversed(record.failed)
                 if waits(entry.path, record.origin)
             )
             patched.update((path, record.origin) for path in record.patched)
             for path in record.landed:
                 landed[path] = max(landed.get(path, -1), record.origin)
-        waiting = {path: why for path, why in self.out_of_sync.items() if waits(path, why.number)}
+        waiting = {path: why for path, why in self.failed_paths.items() if waits(path, why.number)}
         for path, why in reversed(failed):
             known = waiting.get(path)
             if known is None or known.number <= why.number:

@@ -51,7 +51,11 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
         origin=update.origin,
         landed=tuple(entry.path for entry in entries if entry.replaces and entry.state in _GOOD),
         patched=tuple(entry.path for entry in entries if not entry.replaces and entry.state in _GOOD),
-        failed=tuple(FailedPath(entry.path, str(entry.error)) for entry in entries if _is_missing(entry)),
+        failed=tuple(
+            FailedPath(entry.path, str(entry.error), entry.state is EntryState.DEFERRED)
+            for entry in entries
+            if _is_missing(entry)
+        ),
         source=update.source,
         remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,7 +83,7 @@ class UpdateEnd:
         self._clock = clock
         self._on_retries = on_retries
         self._observe = observe
-        self._deferred: deque[tuple[Entry, Reported]] = deque()
+        self._deferred: dict[object, tuple[Entry, Reported]] = {}
         self.under_way = 0
         self.bytes_under_way = 0
         self._room = anyio.Event()
@@ -233,24 +232,38 @@ class UpdateEnd:
 
     def _defer(self, entry: Entry, reported: Reported) -> None:
         reported.unsettled += 1
-        if not self.reporting.enabled:
-            return
-        if len(self._deferred) >= _DEFERRED_AT_MOST:
-            dropped, owner = self._deferred.popleft()
+        # Without reports only the newest at a path counts, should the engine refuse it: it is tried again.
+        key = entry if self.reporting.enabled else entry.path
+        if (older := self._deferred.pop(key, None)) is not None:
+            older[1].unsettled -= 1
+        elif len(self._deferred) >= _DEFERRED_AT_MOST:
+            dropped, owner = self._deferred.pop(next(iter(self._deferred)))
             owner.unsettled -= 1
             self.metrics.count("reports.follow_ups_dropped")
             log.warning("report.follow_up_dropped", update_id=dropped.update.id, why="too many wait for the engine")
-        self._deferred.append((entry, reported))
+        self._deferred[key] = (entry, reported)
 
-    def restored(self, paths: Mapping[DocumentPath, Dirty], refused: Mapping[DocumentPath, StoreRejectedError]) -> None:
+    def restored(self, paths: Mapping[DocumentPath, Dirty]) -> None:
         """The engine is back and holds these paths: publishers of deferred updates get their follow-up."""
-        deferred, self._deferred = self._deferred, deque()
-        for entry, owner in deferred:
+        deferred, self._deferred = self._deferred, {}
+        for entry, owner in deferred.values():
             if entry.spec is not None:
-                saved = not any(path.overlaps(entry.path) for path in refused)
-                self._settled(owner, EntryResult(entry.spec, fetched=True, saved=saved, raw=entry.raw))
+                self._settled(owner, EntryResult(entry.spec, fetched=True, saved=True, raw=entry.raw))
         if paths:
-            log.info("engine.restored", paths=len(paths), refused=len(refused))
+            log.info("engine.restored", paths=len(paths))
+
+    def refused(self, tops: Mapping[DocumentPath, StoreRejectedError]) -> None:
+        """The engine is back and refuses what was put off around these paths: it counts as refused from now on."""
+        for key, (entry, owner) in list(self._deferred.items()):
+            error = next((error for top, error in tops.items() if top.overlaps(entry.path)), None)
+            if error is None:
+                continue
+            del self._deferred[key]
+            entry.state, entry.error = EntryState.REFUSED, error
+            self.metrics.count("writes.refused")
+            log.warning("data_update.refused", update_id=entry.update.id, dst_path=str(entry.path), error=str(error))
+            cause = Cause.REFUSED if entry.replaces else Cause.PATCH
+            self._give_up(self.book.add(FailedEntry(entry, cause, entry.update.origin, owner), self._clock()))
 
     def _settled(self, owner: Reported, result: EntryResult) -> None:
         owner.unsettled -= 1
