@@ -9,7 +9,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon import Change, DocumentPath, SetData, StoreRejectedError, TransactionListener
+from cabochon import Change, DocumentPath, SetData, SetPolicy, StoreRejectedError, TransactionListener
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 
 from .conftest import Start
@@ -29,6 +29,13 @@ class _Listener(TransactionListener):
         if self.error is not None:
             raise self.error
         return [self.change]
+
+
+class _WritesPolicy(_Listener):
+    owned_policies = ("own.rego",)
+
+    def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
+        return [SetPolicy("another.rego", "package another")]
 
 
 class _Hearing(TransactionListener):
@@ -68,6 +75,7 @@ async def test_listeners_changes_land_in_the_same_commit(start: Start) -> None:
     [
         pytest.param(_Listener(error=ValueError("broken")), id="raises"),
         pytest.param(_Listener(writes=DocumentPath.parse("/users/bob")), id="writes elsewhere"),
+        pytest.param(_WritesPolicy(), id="writes another's policy"),
         pytest.param(_Listener(writes=PLACE / "a" / "b", value=b"nonsense"), id="is refused"),
     ],
 )
@@ -150,3 +158,16 @@ async def test_listener_that_is_refused_while_the_engine_is_filled_costs_no_docu
         await running.until(lambda: len(running.engine.get("/users", {})) == 3, "every document is back")
 
         assert {"users": {"u0": 0, "u1": 1, "u2": 2}} == running.engine.documents
+
+
+async def test_policies_of_a_listener_keep_no_document_from_its_place(start: Start) -> None:
+    """
+    Policies and documents have nothing to do with one another: a `dst_path` may be spelled as a listener's policy.
+    """
+    listener = _Listener()
+    listener.owned_policies = ("engine/health.rego",)
+    async with start(listeners={"own": listener}) as running:
+        await running.publish("u1", {"dst_path": "/engine", "data": {"health.rego": 1}})
+        await running.ended("u1")
+
+        assert running.engine.get("/engine") == {"health.rego": 1}

@@ -119,12 +119,13 @@ class ListenerPanel:
 def _check_owned(listener: TransactionListener, change: Change) -> None:
     match change:
         case SetData(path) | DeleteData(path) | PatchData(path):
-            place = path
+            if not any(DocumentPath(owned).covers(path) for owned in listener.owned_paths):
+                msg = f"it writes {path}, outside its owned_paths"
+                raise ValueError(msg)
         case SetPolicy(id) | DeletePolicy(id):
-            place = DocumentPath.parse(id)
+            if id not in listener.owned_policies:
+                msg = f"it writes the policy {id}, which is not in its owned_policies"
+                raise ValueError(msg)
         case _:
             msg = f"a listener may not use {type(change).__name__}"
             raise TypeError(msg)
-    if not any(DocumentPath(owned).covers(place) for owned in listener.owned_paths):
-        msg = f"it writes {place}, outside its owned_paths"
-        raise ValueError(msg)

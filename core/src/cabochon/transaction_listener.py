@@ -23,13 +23,16 @@ class TransactionListener(ABC):
     """Hears of transactions. Both methods have a default, so a listener overrides what it needs."""
 
     owned_paths: Sequence[DocumentPath] = ()
-    """Where `committing` may write data; nobody else may. A policy id counts as a path."""
+    """Where `committing` may write data; nobody else may."""
+
+    owned_policies: Sequence[str] = ()
+    """Ids of the policies that `committing` may write."""
 
     def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
         """Return what belongs into the same commit as these transactions.
 
         Synchronous and pure: it is called again, with any subset, when a commit is refused or split. An error or a
-        write outside `owned_paths` takes the listener out of service and is logged with its name.
+        write of what it does not own takes the listener out of service and is logged with its name.
 
         Args:
             records: the transactions of this commit as they will have ended; empty when only the state changed.

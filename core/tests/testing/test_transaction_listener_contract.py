@@ -12,7 +12,7 @@ import pytest
 
 from cabochon import json_values
 from cabochon.document_path import DocumentPath
-from cabochon.policy_store import Change, ReplacePolicies, SetData
+from cabochon.policy_store import Change, ReplacePolicies, SetData, SetPolicy
 from cabochon.testing.transaction_listener_contract import TransactionListenerContract
 from cabochon.transaction_listener import TransactionListener, TransactionListenerType
 from cabochon.transaction_log import TransactionLog, TransactionRecord
@@ -103,6 +103,13 @@ class LooksAtTheClock(CountingListener):
 class WritesElsewhere(CountingListener):
     def path(self) -> DocumentPath:
         return DocumentPath(("counts2",))
+
+
+class WritesAnothersPolicy(CountingListener):
+    owned_policies: Sequence[str] = ("own.rego",)
+
+    def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
+        return (SetPolicy("own.rego/not.rego", "package other"),)
 
 
 class WritesText(CountingListener):
@@ -206,6 +213,7 @@ BROKEN: list[tuple[str, TransactionListenerType]] = [
     ("test_committing_is_pure", offering(CountsItself)),
     ("test_committing_is_pure", offering(LooksAtTheClock)),
     ("test_committing_writes_only_what_the_listener_owns", offering(WritesElsewhere)),
+    ("test_committing_writes_only_what_the_listener_owns", offering(WritesAnothersPolicy)),
     ("test_committing_writes_json", offering(WritesText)),
     ("test_committing_leaves_its_arguments_alone", offering(TakesRecordsOut)),
     ("test_committing_keeps_nothing", offering(KeepsTheLog)),

@@ -62,7 +62,7 @@ async def test_it_is_off_unless_enabled() -> None:
     offered = health_listener_type()
     assert (offered.name, offered.stores) == ("opa-health", ("OPA",))
     async with offered.open(HealthSettings()) as listener:
-        assert listener.owned_paths == ()
+        assert listener.owned_paths == listener.owned_policies == ()
         assert listener.committing(RECORDS, START) == ()
 
 
@@ -93,7 +93,7 @@ async def test_the_probes_can_be_left_to_the_operator() -> None:
     async with health_listener_type().open(HealthSettings(enabled=True, probes_enabled=False)) as listener:
         written = [change.id for change in listener.committing((), READY) if isinstance(change, SetPolicy)]
         assert written == [OPAL_POLICY]
-        assert DocumentPath.parse(PROBES_POLICY) not in listener.owned_paths
+        assert list(listener.owned_policies) == [OPAL_POLICY]
 
 
 async def test_a_module_that_prints_the_state_is_written_before_the_data_unless_it_says_ready(

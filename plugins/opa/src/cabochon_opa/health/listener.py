@@ -57,8 +57,8 @@ class OpaHealthListener(TransactionListener):
         self._template = template
         self._probes = () if probes is None else (SetPolicy(PROBES_POLICY, probes),)
         self._said: tuple[bool, bool] | None = None
-        policies = (OPAL_POLICY, *(policy.id for policy in self._probes))
-        self.owned_paths = (HEALTH_PATH, *map(DocumentPath.parse, policies))
+        self.owned_paths = (HEALTH_PATH,)
+        self.owned_policies = (OPAL_POLICY, *(policy.id for policy in self._probes))
 
     def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:  # noqa: ARG002 # the log has it all
         """Return the writes of both modules and of the state; the store skips modules that are in force already.
