@@ -115,11 +115,17 @@ async def test_a_restarted_opa_confirms_anew(opa_path: Path, tmp_path: Path) -> 
 async def test_an_opa_that_restarts_while_it_is_waited_for_confirms(opa_path: Path, tmp_path: Path) -> None:
     async with bundle_rig(opa_path, tmp_path) as rig:
         activation = rig.activation()
-        await activation.activate(archive_of(modules(3)))
+        first = await rig.instance()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(activation.activate, archive_of(modules(1_500, 5)))
-            await until(lambda: rig.shelf.taken)
-            await rig.restart()
+
+            async def restart() -> None:
+                await until(lambda: rig.shelf.taken)
+                await rig.restart()
+
+            tasks.start_soon(restart)
+            await activation.activate(archive_of(modules(1_500, 5)))
+        await activation.activate(archive_of(modules(1_500, 5)))
+        assert await rig.instance() != first
         assert await rig.result("team1/app1/allow", level=5) is False
 
 

@@ -76,6 +76,7 @@ class Activation:
         shelf = self._shelf
         heard, asked = shelf.heard, shelf.asked
         silent_at = anyio.current_time() + self._silence_s
+        look_again_at = anyio.current_time() + _LOOK_AGAIN_S
         shelf.offer(archive, fallback=self._good)
         while True:
             seen = shelf.heard
@@ -91,8 +92,11 @@ class Activation:
                 raise refusal_of(refused)
             if anyio.current_time() >= silent_at and not shelf.taken and shelf.asked == asked:
                 return instance
-            if not await shelf.next_report(seen, _LOOK_AGAIN_S):
+            # Reports keep coming, from whichever OPA asks: that must not keep us from looking which one it is.
+            await shelf.next_report(seen, look_again_at - anyio.current_time())
+            if anyio.current_time() >= look_again_at:
                 instance = await self._current(instance)
+                look_again_at = anyio.current_time() + _LOOK_AGAIN_S
 
     async def _current(self, instance: str) -> str:
         """Return the instance that answers now, for OPA may have been restarted; the last known if none does."""

@@ -68,8 +68,9 @@ def split_policies(policies: Mapping[str, str], documents: Iterable[DocumentPath
     """Divide `policies` (id to source) between bundle and REST.
 
     By REST go packages at or below `system`, packages that overlap one of `documents`, and names that no root can hold.
-    A module without a package goes into the bundle, where OPA refuses it, and all of the bundle at once. A REST module below a root would be refused, so packages that overlap, as `a`
-    and `a.b` do, stay together on one side; bundled they share the root `a`.
+    A REST module below a root would be refused, so packages that overlap, as `a` and `a.b` do, stay together on one
+    side; bundled they share the root `a`. A module without a package goes into the bundle, where OPA refuses it, and
+    all of the bundle with it.
     """
     packages = {policy_id: package_of(source) for policy_id, source in policies.items()}
     tops = _tops(package for package in packages.values() if package is not None)

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import anyio
@@ -19,6 +20,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _GRACE_S = 1.0
+_CLOSING_S = 2.0
 
 
 class _Serve(Protocol):
@@ -26,7 +28,7 @@ class _Serve(Protocol):
 
 
 async def serve(app: App, listener: socket.socket, stop: anyio.Event) -> None:
-    """Serve `app` until `stop` is set; `listener` is closed at the end.
+    """Serve `app` until `stop` is set, even through a cancellation; `listener` is closed at the end.
 
     Who is slow to send a request's head is cut off after 5 seconds, and a head is limited to 16 KiB.
     """
@@ -38,7 +40,19 @@ async def serve(app: App, listener: socket.socket, stop: anyio.Event) -> None:
     config.graceful_timeout = _GRACE_S
     # Only one of the two is imported: trio need not be installed.
     serve_here = cast("_Serve", importlib.import_module(f"hypercorn.{_library()}").serve)
-    await serve_here(app, config, shutdown_trigger=stop.wait)
+    with anyio.CancelScope(shield=True) as serving:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_in_time, stop, serving)
+            # What hypercorn 0.18 makes of being cancelled while connections are open.
+            with suppress(asyncio.InvalidStateError):
+                await serve_here(app, config, shutdown_trigger=stop.wait)
+            tasks.cancel_scope.cancel()
+
+
+async def _end_in_time(stop: anyio.Event, serving: anyio.CancelScope) -> None:
+    await stop.wait()
+    serving.deadline = anyio.current_time() + _CLOSING_S
+    await anyio.sleep_forever()
 
 
 def _library() -> str:

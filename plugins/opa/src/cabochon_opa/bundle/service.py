@@ -30,7 +30,6 @@ _MAX_BODY = 4 * 1024 * 1024
 _BODY_S = 10.0
 _MAX_WAIT_S = 60.0
 _MAX_WAITING = 64
-_CLOSING_S = 2.0
 _WAIT = re.compile(r"\bwait=(\d{1,6})\b")
 
 
@@ -175,7 +174,6 @@ async def open_bundle_service(address: str, token: SecretStr | None = None) -> A
             # Who waits is answered, else the server would wait for them.
             shelf.close()
             stop.set()
-            tasks.cancel_scope.deadline = anyio.current_time() + _CLOSING_S
 
 
 def _listen(address: str) -> socket.socket:

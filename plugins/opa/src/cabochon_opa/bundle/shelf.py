@@ -103,7 +103,10 @@ class BundleShelf:
     # --------------------------------------------------------------------------------------------------- OPA's side
 
     def note(self, report: Report) -> None:
-        """Keep what an OPA said."""
+        """Keep what an OPA said; it also repeats itself, whenever one of its plugins changes its state."""
+        before = self._reports.get(report.instance)
+        if before is not None and report.last_request and before[1].last_request == report.last_request:
+            return
         self.heard += 1
         self._reports.pop(report.instance, None)
         self._reports[report.instance] = (self.heard, report)

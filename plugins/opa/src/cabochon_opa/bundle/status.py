@@ -35,6 +35,7 @@ class Report:
         refused: whether the last bundle that it fetched was refused.
         message: why the last bundle could not be fetched or activated, "" if it could.
         problems: the details, if it did not compile.
+        last_request: when OPA asked for the bundle last, by its own clock: a text to compare for equality.
     """
 
     instance: str
@@ -42,6 +43,7 @@ class Report:
     refused: bool = False
     message: str = ""
     problems: tuple[Problem, ...] = ()
+    last_request: str = ""
 
 
 class _Location(msgspec.Struct):
@@ -61,6 +63,7 @@ class _Bundle(msgspec.Struct):
     code: str = ""
     message: str = ""
     http_code: int | str | None = None
+    last_request: str = ""
     errors: list[_Error] = []
 
 
@@ -90,6 +93,7 @@ def read_report(body: bytes) -> Report | None:
         refused=bool(bundle.code) and fetched,
         message=bundle.message,
         problems=tuple(_problem(error) for error in bundle.errors),
+        last_request=bundle.last_request,
     )
 
 
