@@ -31,7 +31,8 @@ class Wire(httpx.AsyncBaseTransport):
 
     Attributes:
         lose: requests such as "PUT /v1/policies/a.rego" whose answers are lost, each once.
-        before: called with each such request line before it is sent.
+        before: what to call before such a request is sent, once.
+        after: what to call when it has been answered, before we see the answer, once.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.requests: list[str] = []
         self.lose: list[str] = []
         self.before: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         line = f"{request.method} {request.url.raw_path.decode()}"
@@ -46,6 +48,8 @@ class Wire(httpx.AsyncBaseTransport):
         if line in self.before:
             await self.before.pop(line)()
         answer = await self._real.handle_async_request(request)
+        if line in self.after:
+            await self.after.pop(line)()
         if line in self.lose:
             self.lose.remove(line)
             await answer.aread()
@@ -333,8 +337,10 @@ async def test_way_back_that_fails_is_said_loudly(opa: RealOpa) -> None:
             await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
         assert "policies.not_put_back" in [line["event"] for line in logs]
         others_data(opa, "PATCH", "a", [{"op": "remove", "path": "x"}])
+        wire.requests.clear()
         with pytest.raises(StoreRejectedError):
             await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
+        assert "GET /v1/policies/a.rego" in wire.requests
 
     assert old == held(opa)
 
@@ -400,6 +406,28 @@ async def test_opa_emptied_in_the_middle_fails_the_write(opa: RealOpa) -> None:
 
     assert {"a.rego": "package a", "lib.rego": LIB} == held(opa)
     assert ["a.rego", "lib.rego"] == listed(opa)
+
+
+async def test_answer_from_before_opa_was_emptied_is_not_believed(opa: RealOpa) -> None:
+    """
+    It was true when OPA gave it.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+
+        async def empty() -> None:
+            await anyio.to_thread.run_sync(opa.restart)
+            delivery.forget()
+
+        for line in ("PUT /v1/policies/lib.rego", "PUT /v1/data/system/cabochon/policies"):
+            wire.after = {line: empty}
+            with pytest.raises(StoreUnavailableError):
+                await replace(delivery, {"lib.rego": LIB})
+            await replace(delivery, {"lib.rego": LIB})
+            assert {"lib.rego": LIB} == held(opa)
+            assert ["lib.rego"] == listed(opa)
+            await replace(delivery, {})
 
 
 async def test_forget_writes_everything_again(opa: RealOpa) -> None:
