@@ -346,6 +346,29 @@ async def test_opa_that_ends_later_never_stops_the_agent(inline: Inline, events:
     assert "no disk" == named(events, "inline_opa.exited")[1]["error"]
 
 
+async def test_slow_opa_is_waited_for_in_the_background(
+    inline: Inline, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The agent goes on, and even an OPA that then ends with an error does not stop it.
+    """
+    monkeypatch.setattr("cabochon_opa.inline.service._UP_WITHIN_S", 0.2)
+    inline.binary = fake_opa(
+        tmp_path,
+        f"""
+        if [ -e {tmp_path}/tried ]; then exec {inline.binary} "$@"; fi
+        touch {tmp_path}/tried
+        while [ ! -e {tmp_path}/go ]; do sleep 0.02; done
+        echo 'error: no disk'; exit 7
+        """,
+    )
+    async with running_agent(inline.environ()):
+        assert 1 == len(named(events, "inline_opa.slow"))
+        await anyio.Path(tmp_path / "go").touch()
+        await until(lambda: len(named(events, "inline_opa.started")) == 1)
+    assert [7] == [one["code"] for one in named(events, "inline_opa.exited")]
+
+
 async def test_opa_that_does_not_heed_sigterm_is_killed(inline: Inline, events: Events) -> None:
     """
     The agent ends in time all the same.
@@ -396,11 +419,11 @@ async def test_taken_port_is_one_line(inline: Inline, opa: RealOpa) -> None:
 
 async def test_port_that_has_just_been_left_is_free(inline: Inline) -> None:
     """
-    Connections that linger do not count.
+    A connection that OPA closed lingers at its address, and does not count.
     """
     for _ in range(2):
-        async with running_agent(inline.environ()):
-            assert inline.answers()
+        async with httpx.AsyncClient(trust_env=False) as http, running_agent(inline.environ()):
+            assert 200 == (await http.get(f"{inline.url}/health")).status_code
 
 
 async def test_absent_opa_is_one_line(inline: Inline) -> None:

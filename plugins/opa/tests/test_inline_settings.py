@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cabochon import ConfigurationError, Settings, load_settings
+from cabochon import ConfigurationError, Plugins, Settings, load_settings
 from cabochon.settings_model import variables_of
+from cabochon.settings_page import setting_rows
+from cabochon_opa import plugin
 from cabochon_opa.inline.address import ListenAddress, mismatch
 from cabochon_opa.inline.binary import find_opa, opa_version
 from cabochon_opa.inline.command_line import opa_arguments
@@ -97,6 +99,19 @@ def test_store_s_variables_mean_the_same_here() -> None:
     for name, field in store.model_fields.items():
         assert field.description == InlineOpaSettings.model_fields[name].description
         assert field.default == InlineOpaSettings.model_fields[name].default
+
+
+def test_plugin_offers_inline_opa_for_its_store_alone() -> None:
+    """
+    And `cabochon config` lists each variable once, though store and service share most of them.
+    """
+    plugins = Plugins.of(("opa", plugin))
+    variables = [row.variable for row in setting_rows(plugins.settings_models(), {})]
+
+    assert ["inline-opa"] == [one.name for one in plugins.services_for("opa")]
+    assert [] == plugins.services_for("MOCK")
+    assert "OPAL_INLINE_OPA_CONFIG" in variables
+    assert len(set(variables)) == len(variables)
 
 
 # --------------------------------------------------------------------------------------------------- command line

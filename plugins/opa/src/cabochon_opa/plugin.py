@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from cabochon import PolicyStoreType, TransactionListenerType, hookimpl
+from cabochon import PolicyStoreType, ServiceType, TransactionListenerType, hookimpl
 from cabochon_opa.health.listener import health_listener_type
+from cabochon_opa.inline.service import inline_opa_service
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 
-__all__ = ["cabochon_policy_stores", "cabochon_transaction_listeners"]
+__all__ = ["cabochon_policy_stores", "cabochon_services", "cabochon_transaction_listeners"]
 
 
 @hookimpl
@@ -25,3 +26,9 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
 def cabochon_transaction_listeners() -> Iterator[TransactionListenerType]:
     """Offer the healthcheck policy."""
     yield health_listener_type()
+
+
+@hookimpl
+def cabochon_services() -> Iterator[ServiceType]:
+    """Offer inline OPA."""
+    yield inline_opa_service()
