@@ -281,6 +281,24 @@ async def test_moved_file(opa: RealOpa) -> None:
     assert moved == held(opa)
 
 
+async def test_users_are_deleted_first(opa: RealOpa) -> None:
+    """
+    No delete is refused on the way, and one that somebody else has done already is no error.
+    """
+    wire = Wire()
+    async with connected(opa, wire) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, {"lib.rego": LIB, "use.rego": USE, "a.rego": "package a"})
+        await anyio.to_thread.run_sync(httpx.delete, f"{opa.url}/v1/policies/a.rego")
+        wire.requests.clear()
+        await replace(delivery, {})
+        deletes = wire.writes
+
+    assert ["DELETE a.rego", "DELETE lib.rego", "DELETE use.rego"] == sorted(deletes)
+    assert deletes.index("DELETE use.rego") < deletes.index("DELETE lib.rego")
+    assert {} == held(opa)
+
+
 async def test_function_that_both_sides_stop_to_share(opa: RealOpa) -> None:
     """
     The user changes before the function goes, whatever the manifest says.
