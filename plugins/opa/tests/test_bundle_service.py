@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
+import anyio.abc
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -18,7 +18,7 @@ from cabochon.error_groups import bare_configuration_errors
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.opa_config import bundle_config, listen_address, service_url
 from cabochon_opa.bundle.service import open_bundle_service
-from cabochon_opa.bundle.status import read_report, refusal_of
+from cabochon_opa.bundle.status import Report, read_report, refusal_of
 from cabochon_opa.testing import RealOpa, free_port
 
 from .bundle_rig import archive_of, modules
@@ -132,12 +132,9 @@ async def test_a_token_is_asked_for(opa_path: Path, tmp_path: Path, address: str
 
 async def test_clients_that_hang_hinder_nobody_and_not_the_end(address: str) -> None:
     host, port = listen_address(address)
-    hung = [
-        b"",
-        b"GET /bun",
-        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-        f"GET {BUNDLE} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode(),
-    ]
+    status = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    bundle = f"GET {BUNDLE} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode()
+    hung = [b"", b"GET /bun", status, bundle]
     streams: list[anyio.abc.SocketStream] = []
     try:
         async with open_bundle_service(address) as shelf, client_of(address) as http:
@@ -164,16 +161,15 @@ async def test_who_hangs_up_is_waited_for_no_longer(address: str) -> None:
                     while shelf.asked <= number:  # noqa: ASYNC110 - counted, not told
                         await anyio.sleep(0.001)
         with anyio.fail_after(5):
-            while (await http.get(BUNDLE)).status_code != 304:
+            while (await http.get(BUNDLE)).status_code != 304:  # noqa: ASYNC110 - 503 until it is noticed
                 await anyio.sleep(0.01)
 
 
 async def test_an_address_that_is_taken_is_named(address: str) -> None:
-    with socket.create_server(listen_address(address)):
-        with pytest.raises(ConfigurationError, match=rf"^OPAL_OPA_BUNDLE_SERVICE_ADDR='{address}': can't listen.*use"):
-            with bare_configuration_errors():
-                async with open_bundle_service(address):
-                    pass
+    expected = pytest.raises(ConfigurationError, match=rf"^OPAL_OPA_BUNDLE_SERVICE_ADDR='{address}': can't listen.*use")
+    with socket.create_server(listen_address(address)), expected, bare_configuration_errors():
+        async with open_bundle_service(address):
+            pass
 
 
 async def test_the_address_is_free_again_at_the_end(address: str) -> None:
@@ -186,7 +182,7 @@ async def test_the_address_is_free_again_at_the_end(address: str) -> None:
     "wrong", ["", "8282", "localhost", "host:port", "host:70000", "http://host:80", "::1:8282", "unix:/run/x"]
 )
 def test_what_is_no_address_is_named(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="OPAL_OPA_BUNDLE_SERVICE_ADDR=.*should be host:port"):
+    with pytest.raises(ConfigurationError, match=r"OPAL_OPA_BUNDLE_SERVICE_ADDR=.*should be host:port"):
         bundle_config(wrong)
 
 
@@ -207,8 +203,10 @@ def test_opa_is_told_where_we_are(address: str, url: str) -> None:
 
 
 def test_a_failure_to_fetch_is_no_refusal() -> None:
-    def report(**bundle: Any) -> Any:
-        return read_report(json.dumps({"labels": {"id": "1"}, "bundles": {"cabochon": bundle}}).encode())
+    def report(**bundle: str) -> Report:
+        read = read_report(json.dumps({"labels": {"id": "1"}, "bundles": {"cabochon": bundle}}).encode())
+        assert read is not None
+        return read
 
     assert not report(active_revision="r").refused
     assert not report(code="bundle_error", message="request failed: connection refused").refused

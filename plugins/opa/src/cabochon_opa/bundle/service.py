@@ -129,16 +129,17 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Return the body, None if it is too large."""
+    """Return the body, None if it is too large: the rest is read and thrown away, so that the answer is heard."""
     body = bytearray()
-    more = True
+    size, more = 0, True
     while more:
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _MAX_BODY:
-            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= _MAX_BODY:
+            body += part
         more = message["type"] == "http.request" and message.get("more_body", False)
-    return bytes(body)
+    return bytes(body) if size <= _MAX_BODY else None
 
 
 async def _respond(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
