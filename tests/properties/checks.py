@@ -340,26 +340,27 @@ class Play:
     def _check_out_of_sync(self, withheld: set[str]) -> None:
         """Out of sync is what the engine does not take back, and what failed and was not made up for."""
         failed: dict[DocumentPath, int] = {}
-        for attempt in self.world.attempts:
+        attempts = self.world.attempts
+        for attempt in attempts:
+            # What a retry writes comes after all that failed with its first try.
+            newer = attempt.origin + (attempt.kind is Kind.RETRY)
+            for outcome in attempt.outcomes:
+                if outcome.in_force:
+                    failed = {path: n for path, n in failed.items() if not _makes_up(outcome, attempt, path, n, newer)}
             for place, outcome in enumerate(attempt.outcomes):
-                later = [one for one in attempt.outcomes[place + 1 :] if one.replaces and one.path.covers(outcome.path)]
-                if outcome.taken_back or outcome.state in {EntryState.REFUSED, EntryState.FETCH_FAILED}:
-                    unusable = isinstance(outcome.error, DocumentPathError)
-                    if not unusable and not any(one.in_force or one.taken_back for one in later):
-                        failed[outcome.path] = max(attempt.origin, failed.get(outcome.path, 0))
+                if _is_missing(outcome, attempt.outcomes[place + 1 :]):
+                    failed[outcome.path] = max(attempt.origin, failed.get(outcome.path, 0))
         missing = {
             str(path)
-            for path, number in failed.items()
+            for path, n in failed.items()
             if not any(
-                outcome.in_force
-                and attempt.origin + (attempt.kind is Kind.RETRY) > number
-                and (outcome.path == path or (outcome.replaces and outcome.path.covers(path)))
-                and (outcome.replaces or attempt.origin == number)
-                for attempt in self.world.attempts
-                for outcome in attempt.outcomes
+                one.in_force and one.replaces and attempt.origin > n and one.path.covers(path)
+                for attempt in attempts
+                for one in attempt.outcomes
             )
         }
-        assert missing | withheld == {one["path"] for one in self.world.health["out_of_sync_paths"]}
+        told = {one["path"] for one in self.world.health["out_of_sync_paths"]}
+        assert missing | withheld == told, f"{missing} and {withheld} are missing, and {told} are out of sync"
 
     def _check_nothing_lost(self) -> None:
         live = sorted((one for one in self.world.attempts if one.kind is Kind.LIVE), key=lambda one: one.number)
@@ -409,6 +410,21 @@ class Play:
             ]
             if not refused_later:
                 assert len(told) == len(failed), f"{told} follows up on {failed}"
+
+
+def _makes_up(outcome: peek.Outcome, attempt: peek.Attempt, path: DocumentPath, number: int, newer: int) -> bool:
+    if not outcome.replaces:
+        return outcome.path == path and attempt.origin == number < newer
+    return outcome.path.covers(path) and newer > number
+
+
+def _is_missing(outcome: peek.Outcome, later: tuple[peek.Outcome, ...]) -> bool:
+    """It should have been written, was not, and nothing later in its update made it moot."""
+    if not outcome.taken_back and outcome.state not in {EntryState.REFUSED, EntryState.FETCH_FAILED}:
+        return False
+    return not isinstance(outcome.error, DocumentPathError) and not any(
+        one.replaces and one.state in IN_FORCE and one.path.covers(outcome.path) for one in later
+    )
 
 
 def _saved(attempt: peek.Attempt, outcome: peek.Outcome) -> bool:

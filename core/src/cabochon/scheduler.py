@@ -205,8 +205,9 @@ class Scheduler:
         entry.error = error
         if entry.state is not EntryState.SUPERSEDED:
             entry.state = EntryState.FETCH_FAILED
-        self._release_waiters(entry)
+        # The update first: a retry that waited for it, and is newer, has to find it ended.
         self._one_less(entry.update)
+        self._release_waiters(entry)
 
     def supersede(self, entry: Entry) -> None:
         """Drop an entry that is not in the engine, because something newer that covers it has landed.
@@ -235,6 +236,8 @@ class Scheduler:
 
     def ended(self, update: Update) -> None:
         """Take note that an update has ended: what it held back is dropped where it landed on it, else let go."""
+        if update.kind is Kind.RETRY and self._waiting:
+            self._supersede_older(update)
         for entry in self._holding.pop(update, ()):
             if _covered_by(entry, update.entries):
                 self.supersede(entry)
@@ -287,6 +290,13 @@ class Scheduler:
                 if older.update.number < update.number:
                     older.update.waiting += 1
                     self._holding.setdefault(update, []).append(older)
+
+    def _supersede_older(self, retry: Update) -> None:
+        """Drop what failed in updates that are older than the first try of what has landed, and that still wait."""
+        for entry in retry.entries:
+            for older in list(self._waiting.covered_by(entry.path)):
+                if older.update.origin < retry.origin and _covered_by(older, [entry]):
+                    self.supersede(older)
 
     def _release_waiters(self, entry: Entry) -> None:
         waiters, entry.waiters = entry.waiters, None
