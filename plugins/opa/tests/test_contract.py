@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,8 @@ class TestOpaStore(DocumentStoreContract):
     """A real OPA over HTTP."""
 
     @pytest.fixture
-    def settings(self, opa: RealOpa) -> OpaStoreSettings:
-        return OpaStoreSettings(policy_store_url=opa.url)
+    def settings(self, opa: RealOpa, opa_path: Path) -> OpaStoreSettings:
+        return OpaStoreSettings(policy_store_url=opa.url, exec_path=str(opa_path))
 
     @pytest.fixture
     async def store(self, settings: OpaStoreSettings) -> AsyncIterator[OpaPolicyStore]:

@@ -25,6 +25,7 @@ from cabochon.policy_store import (
     PatchOperation,
     PolicyStore,
     SetData,
+    SupportsExport,
     Write,
 )
 from cabochon_mock_store import MockEngine
@@ -68,7 +69,7 @@ def landed(result: CommitResult) -> bool:
     return all(isinstance(outcome, Applied) for outcome in result.outcomes)
 
 
-async def documents(store: Any) -> dict[str, Any]:
+async def documents(store: SupportsExport) -> dict[str, Any]:
     return decode(await store.export_data())
 
 
@@ -93,8 +94,11 @@ async def compare(url: str, group_of_commits: list[list[Change]]) -> None:
             assert await documents(mock) == await documents(real)
 
 
-@settings(max_examples=int(os.environ.get("CABOCHON_EXAMPLES", "150")), deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("CABOCHON_EXAMPLES", "150")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(commits)
 def test_mock_and_opa_answer_alike(shared_opa: RealOpa, group_of_commits: list[list[Change]]) -> None:
     """Random commits are applied or refused alike, and leave the same documents."""

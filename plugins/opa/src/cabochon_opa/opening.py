@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from cabochon_opa.client import open_client
 from cabochon_opa.data.writer import DataWriter
+from cabochon_opa.health.listener import OPAL_POLICY, PROBES_POLICY
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.rest import RestDelivery
@@ -27,7 +28,7 @@ async def open_opa_store(settings: OpaStoreSettings) -> AsyncGenerator[OpaPolicy
         rest = RestDelivery(
             client,
             ignored=PathsToIgnore(settings.policy_paths_to_ignore),
-            reserved=POLICY_IDS,
+            reserved=(OPAL_POLICY, PROBES_POLICY),
             check=PolicyCheck(client, settings.exec_path),
         )
         data = DataWriter(client, rest.make_room)

@@ -15,7 +15,17 @@ from cabochon.policy_store import Guard, Marker
 from cabochon_opa.client import Answer
 from cabochon_opa.data.plan import Plan
 
-__all__ = ["COMMIT", "OWNED", "PARENTS", "add_guard", "add_ownership", "marker_in", "owned_in", "owned_key"]
+__all__ = [
+    "COMMIT",
+    "OWNED",
+    "PARENTS",
+    "add_guard",
+    "add_ownership",
+    "marker_in",
+    "owned_in",
+    "owned_key",
+    "with_parents",
+]
 
 COMMIT: Final = "/v1/data/system/cabochon/commit"
 OWNED: Final = "/v1/data/system/cabochon/owned"
@@ -51,6 +61,11 @@ def add_ownership(plan: Plan, claims: Iterable[DocumentPath], releases: Iterable
 def owned_key(path: DocumentPath) -> tuple[str, ...]:
     """Return where a claimed path stands."""
     return (*_OWNED_PATH, path.pointer())
+
+
+def with_parents(keys: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Return these keys of the list, and the paths above them."""
+    return {key[:depth] for key in keys for depth in range(1, len(key) + 1)}
 
 
 def marker_in(answer: Answer) -> Marker | None:

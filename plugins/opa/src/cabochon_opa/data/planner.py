@@ -102,6 +102,18 @@ class _Planner:
 
     def _set(self, place: Place, path: DocumentPath, raw: bytes) -> None:
         _writable(path)
+        missing = self._first_missing_parent(path)
+        if missing:
+            self._put(place, path[:missing], _nested(path[missing:], raw))
+        elif len(path) > 1 and self._tree.kind(path[:-1]) == "array":
+            if self._tree.kind(path) == "absent":
+                raise _no_element(path, len(path) - 1)
+            self._put(place, path, raw, element=True)
+        else:
+            self._put(place, path, raw)
+
+    def _first_missing_parent(self, path: DocumentPath) -> int:
+        """Return how many segments lead to the first parent that has to be made, 0 if all are there."""
         for depth in range(1, len(path)):
             match self._tree.kind(path[:depth]):
                 case "object":
@@ -109,8 +121,7 @@ class _Planner:
                 case "absent":
                     if depth > 1 and self._tree.kind(path[: depth - 1]) == "array":
                         raise _no_element(path, depth - 1)
-                    self._put(place, path[:depth], _nested(path[depth:], raw))
-                    return
+                    return depth
                 case "array":
                     if not is_index(path[depth]):
                         raise _no_element(path, depth)
@@ -119,12 +130,7 @@ class _Planner:
                     raise PathConflictError(f"can't write {path}: its parent {above} is a scalar", path=str(path))
                 case "unclear":
                     raise _unclear(path)
-        if len(path) > 1 and self._tree.kind(path[:-1]) == "array":
-            if self._tree.kind(path) == "absent":
-                raise _no_element(path, len(path) - 1)
-            self._put(place, path, raw, element=True)
-        else:
-            self._put(place, path, raw)
+        return 0
 
     def _put(self, place: Place, path: tuple[str, ...], raw: bytes, *, element: bool = False) -> None:
         """Write what replaces whatever the commit has written at this path and below."""

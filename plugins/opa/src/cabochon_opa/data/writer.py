@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from cabochon.document_path import DocumentPath
@@ -15,11 +14,11 @@ from cabochon.errors import (
     PathConflictError,
     StateLostError,
     StoreRejectedError,
-    StoreUnavailableError,
 )
 from cabochon.policy_store import Changes, CommitResult, Guard, Marker, PatchData, SetData
 from cabochon_opa.client import Answer, OpaClient
 from cabochon_opa.data import bookkeeping
+from cabochon_opa.data.base_documents import ask_kinds, try_out
 from cabochon_opa.data.commit_tree import CommitTree, Kind
 from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
@@ -31,9 +30,6 @@ __all__ = ["DataWriter"]
 log = structlog.get_logger()
 
 _OK, _BAD_REQUEST, _NOT_FOUND = 204, 400, 404
-_FAILS_AT_THE_END: Final = b'{"op":"add","path":"","value":0}'
-"""OPA carries a patch out operation by operation and refuses this one, so nothing of what came before lands."""
-_FAILED_AT_THE_END: Final = b"root must be object"
 _SEARCHED_BYTES = 1_000_000
 _NAMED_PATH = re.compile(r"(?:conflicting rule for data path|\bpath) (\S+) (?:found|is owned by bundle)")
 _OWNED_BY_BUNDLE: Final = "is owned by bundle"
@@ -85,7 +81,8 @@ class DataWriter:
         if last or changes.guard is None or changes.guard.expects is None:
             await self._prepare(changes)
         releases = {bookkeeping.owned_key(path): path for path in changes.releases if path not in changes.claims}
-        asked = await self._ask(paths_to_ask_for(places, self._known) | releases.keys())
+        wanted = paths_to_ask_for(places, self._known) | bookkeeping.with_parents(releases)
+        asked = await ask_kinds(self._client, wanted, self._known)
         self._learn(asked)
         try:
             made = plan(self._head(changes), places, CommitTree(self._known, asked))
@@ -176,35 +173,6 @@ class DataWriter:
             self.forget()
             raise StateLostError(f"OPA holds the marker {found}, not {guard.expects}")
 
-    async def _ask(self, paths: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Kind]:
-        """Ask what kind of value is at each path; what is absent is left out."""
-        asked = sorted(paths, key=len)
-        if not asked:
-            return {}
-        by_length: dict[int, list[tuple[str, ...]]] = {}
-        for path in asked:
-            by_length.setdefault(len(path), []).append(path)
-        query = "; ".join(
-            f"k{length} := [kinds | path := input.k{length}[_]; kinds := [kind | kind := type_name(data"
-            + "".join(f"[path[{at}]]" for at in range(length))
-            + ")]]"
-            for length in by_length
-        )
-        body = msgspec.json.encode(
-            {"query": query, "input": {f"k{length}": found for length, found in by_length.items()}}
-        )
-        answer = await self._client.ask("POST", "/v1/query", content=body)
-        try:
-            (found,) = msgspec.json.decode(answer.body, type=_KindsAnswer).result
-        except (msgspec.DecodeError, ValueError) as err:
-            raise StoreUnavailableError(f"OPA does not tell what its documents are: {answer.body[:200]!r}") from err
-        return {
-            path: _KINDS.get(kinds[0], "scalar")
-            for length, group in by_length.items()
-            for path, kinds in zip(group, found[f"k{length}"], strict=True)
-            if kinds
-        }
-
     # ------------------------------------------------------------------------------------------------- refusals
 
     async def _refused(self, changes: Changes, made: Plan, answer: Answer) -> CommitResult:
@@ -223,19 +191,12 @@ class DataWriter:
         good, bad = 0, len(made.operations)
         while bad - good > 1:
             middle = (good + bad) // 2
-            tried = await self._client.ask("PATCH", "/v1/data", content=made.body(first=middle, then=_FAILS_AT_THE_END))
-            if _FAILED_AT_THE_END in tried.body:
+            possible, _ = await try_out(self._client, made, first=middle)
+            if possible:
                 good = middle
             else:
                 bad = middle
         return made.places[bad - 1]
-
-
-class _KindsAnswer(msgspec.Struct):
-    result: list[dict[str, list[list[str]]]]
-
-
-_KINDS: dict[str, Kind] = {"object": "object", "array": "array"}
 
 
 def _named(made: Plan, answer: Answer) -> Place | None:
