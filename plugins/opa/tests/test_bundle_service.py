@@ -214,3 +214,24 @@ def test_a_failure_to_fetch_is_no_refusal() -> None:
     refused = report(code="bundle_error", message="detected overlapping roots")
     assert refused.refused
     assert str(refusal_of(refused)) == "OPA refuses the policies: detected overlapping roots"
+
+
+async def test_the_configuration_on_the_page_works(opa_path: Path, tmp_path: Path, address: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "deliver-policies-by-bundle.md"
+    if not page.is_file():
+        pytest.skip("the pages are not part of this distribution")
+    shown = page.read_text().split("```yaml\n")[1].split("```")[0]
+    assert "127.0.0.1:8282" in shown
+    file = tmp_path / "opa.yaml"
+    file.write_text(shown.replace("127.0.0.1:8282", address))
+    with RealOpa(opa_path, f"--config-file={file}") as opa:
+        async with httpx.AsyncClient(base_url=opa.url) as http:
+            config = (await http.get("/v1/config")).json()["result"]
+        async with open_bundle_service(address) as shelf:
+
+            async def instance() -> str:
+                return config["labels"]["id"]
+
+            await Activation(shelf, instance).activate(archive_of(modules(2)))
+    expected = bundle_config(address)
+    assert config["bundles"]["cabochon"]["polling"] == expected["bundles"]["cabochon"]["polling"]

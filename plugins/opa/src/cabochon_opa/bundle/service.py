@@ -54,7 +54,7 @@ class BundleApp:
             try:
                 await self._answer(scope, receive, send)
             except Exception:
-                log.exception("bundle_service.failed", path=scope["path"])
+                log.error("bundle_service.failed", path=scope["path"], exc_info=True)  # noqa: G201 - as all levels are named
                 raise
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
