@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
 import anyio.to_thread
 import httpx
+from pydantic import SecretStr
 
+from cabochon.backoff import Backoff
 from cabochon.errors import ConfigurationError, StoreUnavailableError
+from cabochon.network_failures import network_failure
+from cabochon.settings import ConnRetryOptions
 from cabochon.tls import client_context
 from cabochon.urls import masked_url
 from cabochon_opa.auth import BearerToken, ClientCredentials
@@ -18,9 +24,11 @@ from cabochon_opa.settings import OpaStoreSettings
 
 __all__ = ["Answer", "AnswerLostError", "OpaClient", "open_client"]
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
+_NOT_SENT = (*_NOT_CONNECTED, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _NOT_LET_IN, _SERVER_ERROR = frozenset({401, 403}), 500
 _JSON = {"Content-Type": "application/json"}
+_CERTIFICATE_ALERT = re.compile(r"ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA)")
 
 
 class AnswerLostError(StoreUnavailableError):
@@ -36,11 +44,19 @@ class Answer:
 
 
 class OpaClient:
-    """Asks OPA over pooled connections, with the operator's credentials."""
+    """Asks OPA over pooled connections, with the operator's credentials.
 
-    def __init__(self, http: httpx.AsyncClient, name: str) -> None:
+    Args:
+        http: sends the requests.
+        name: OPA's address as messages may show it.
+        retry: how often to try to connect; once if None.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, name: str, retry: ConnRetryOptions | None = None) -> None:
         self._http = http
         self._name = name
+        self._attempts = retry.attempts if retry else 1
+        self._backoff = _backoff(retry or ConnRetryOptions())
 
     async def ask(
         self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -55,13 +71,20 @@ class OpaClient:
 
         Raises:
             AnswerLostError: OPA may or may not have done it.
-            StoreUnavailableError: it can't be reached, or lets us in no more (401, 403); nothing was done.
+            StoreUnavailableError: it can't be reached, or does not let us in (401, 403, our certificate), or there is
+                no token for it; nothing was done.
         """
         try:
-            answer = await self._http.send(self._request(method, path, content, headers))
+            answer = await self._send(self._request(method, path, content, headers))
         except _NOT_SENT as err:
             raise StoreUnavailableError(f"OPA at {self._name} can't be reached: {_reason(err)}") from err
-        except httpx.TransportError as err:
+        except (httpx.TransportError, ssl.SSLError) as err:
+            # With TLS 1.3 a server judges our certificate after the handshake, before it reads a request.
+            if _CERTIFICATE_ALERT.search(_reason(err)):
+                raise StoreUnavailableError(
+                    f"OPA at {self._name} wants a certificate that it trusts: {_reason(err)}; see"
+                    " OPAL_POLICY_STORE_TLS_CLIENT_CERT and OPAL_POLICY_STORE_TLS_CLIENT_KEY"
+                ) from err
             raise AnswerLostError(f"OPA at {self._name} has not answered {method} {path}: {_reason(err)}") from err
         if answer.status_code in _NOT_LET_IN:
             raise StoreUnavailableError(
@@ -71,6 +94,15 @@ class OpaClient:
         if answer.status_code >= _SERVER_ERROR:
             raise AnswerLostError(f"OPA at {self._name} answered {method} {path} with {answer.status_code}")
         return Answer(answer.status_code, answer.content)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send it, over a connection that may take several tries to open."""
+        for tries in range(1, self._attempts):
+            try:
+                return await self._http.send(request)
+            except _NOT_CONNECTED:
+                await anyio.sleep(self._backoff.wait_s(tries))
+        return await self._http.send(request)
 
     def _request(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] | None
@@ -106,8 +138,15 @@ class _Once:
         return piece
 
 
+def _backoff(retry: ConnRetryOptions) -> Backoff:
+    return Backoff(first_s=retry.wait_time.total_seconds(), longest_s=retry.longest_wait.total_seconds())
+
+
 def _reason(err: Exception) -> str:
-    return str(err) or type(err).__name__
+    if isinstance(err, httpx.TimeoutException):
+        return "no answer in time"
+    reason = network_failure(err)
+    return f"{reason}; see OPAL_POLICY_STORE_TLS_CA" if "not trusted" in reason else reason
 
 
 @asynccontextmanager
@@ -122,30 +161,42 @@ async def open_client(settings: OpaStoreSettings) -> AsyncGenerator[OpaClient]:
     verify = True if uds else await anyio.to_thread.run_sync(_tls, settings)
     limits = httpx.Limits(max_connections=8, max_keepalive_connections=8)
     seconds = settings.policy_store_timeout.total_seconds()
-    async with httpx.AsyncClient(
-        base_url="http://opa" if uds else url.rstrip("/"),
-        auth=_auth(settings),
-        timeout=httpx.Timeout(seconds, connect=min(2.0, seconds)),
-        transport=httpx.AsyncHTTPTransport(uds=uds, verify=verify, limits=limits),
-    ) as http:
-        yield OpaClient(http, masked_url(url))
+    async with AsyncExitStack() as stack:
+        http = httpx.AsyncClient(
+            base_url="http://opa" if uds else url.rstrip("/"),
+            auth=await _auth(settings, stack),
+            timeout=httpx.Timeout(seconds, connect=min(2.0, seconds)),
+            transport=httpx.AsyncHTTPTransport(uds=uds, verify=verify, limits=limits),
+        )
+        await stack.enter_async_context(http)
+        yield OpaClient(http, masked_url(url), settings.conn_retry)
 
 
-def _tls(settings: OpaStoreSettings):  # noqa: ANN202 - what `client_context` gives
-    with_certificate = settings.auth_type == "tls"
+def _tls(settings: OpaStoreSettings) -> ssl.SSLContext:
+    """Read the certificates; each wrong file is named by its variable."""
+    try:
+        client_context(ca_file=settings.tls_ca)
+    except ConfigurationError as err:
+        raise ConfigurationError(f"OPAL_POLICY_STORE_TLS_CA: {err}") from err
+    names = "OPAL_POLICY_STORE_TLS_CLIENT_CERT" + (
+        ", OPAL_POLICY_STORE_TLS_CLIENT_KEY" if settings.tls_client_key else ""
+    )
     try:
         return client_context(
-            ca_file=settings.tls_ca,
-            client_cert=settings.tls_client_cert if with_certificate else None,
-            client_key=settings.tls_client_key if with_certificate else None,
+            ca_file=settings.tls_ca, client_cert=settings.tls_client_cert, client_key=settings.tls_client_key
         )
     except ConfigurationError as err:
-        raise ConfigurationError(f"OPAL_POLICY_STORE_TLS_...: {err}") from err
+        raise ConfigurationError(f"{names}: {err}") from err
 
 
-def _auth(settings: OpaStoreSettings) -> httpx.Auth | None:
+async def _auth(settings: OpaStoreSettings, stack: AsyncExitStack) -> httpx.Auth | None:
     if settings.auth_type == "token" and settings.auth_token is not None:
         return BearerToken(settings.auth_token)
     if settings.auth_type == "oauth" and settings.oauth_server and settings.oauth_client_id:
-        return ClientCredentials(settings.oauth_server, settings.oauth_client_id, settings.oauth_client_secret)
+        # A client of its own: OPA's socket, certificates and address are not the OAuth server's.
+        verify = await anyio.to_thread.run_sync(client_context)
+        http = await stack.enter_async_context(httpx.AsyncClient(verify=verify))
+        return ClientCredentials(
+            http, settings.oauth_server, settings.oauth_client_id, settings.oauth_client_secret or SecretStr("")
+        )
     return None

@@ -23,7 +23,7 @@ from typing import Self
 
 import httpx
 
-__all__ = ["OPA_VERSION", "NoOpaError", "RealOpa", "free_port", "opa_binary"]
+__all__ = ["OPA_VERSION", "NoOpaError", "RealOpa", "free_port", "kept_opa", "opa_binary"]
 
 OPA_VERSION = "1.22.2"
 """What this plugin is tested with."""
@@ -36,15 +36,20 @@ class NoOpaError(Exception):
     """There is no OPA on this machine; the message says where it was looked for."""
 
 
+def kept_opa() -> Path:
+    """Return where `make engines` puts OPA, whether it is there or not: outside the checkout, one for each version."""
+    own = os.environ.get("CABOCHON_CACHE")
+    cache = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cabochon"
+    return cache / f"opa-{OPA_VERSION}" / "opa"
+
+
 def opa_binary() -> Path:
-    """Find OPA: on PATH, else where `make engines` puts it.
+    """Find OPA: where `make engines` puts it, else on PATH.
 
     Raises:
         NoOpaError: it is in neither place.
     """
-    own = os.environ.get("CABOCHON_CACHE")
-    cache = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cabochon"
-    kept = cache / f"opa-{OPA_VERSION}" / "opa"
+    kept = kept_opa()
     if kept.is_file():
         return kept
     found = shutil.which("opa")
@@ -58,6 +63,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _listens(socket_path: str) -> bool:
+    """Tell whether somebody listens at a socket; httpx would leave its own end open where nobody does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(socket_path) == 0
 
 
 class RealOpa:
@@ -119,6 +130,9 @@ class RealOpa:
             while time.monotonic() < deadline:
                 if self._process is None or self._process.poll() is not None:
                     raise RuntimeError("OPA ended while it was starting")
+                if socket_path is not None and not _listens(socket_path):
+                    time.sleep(_LOOK_EVERY_S)
+                    continue
                 try:
                     client.get(f"{base}/health")
                 except httpx.TransportError:
