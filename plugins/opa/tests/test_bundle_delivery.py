@@ -116,6 +116,16 @@ async def test_a_package_whose_documents_are_gone_moves_into_the_bundle(opa_path
         assert await values(rig, "a", "a/b", "c", "d") == [1, 2, 3, 4]
 
 
+async def test_opa_erases_what_it_finds_below_a_new_root(opa_path: Path, tmp_path: Path) -> None:
+    """Why documents must be known, and why `blocks` is asked before data is sent."""
+    async with bundle_rig(opa_path, tmp_path) as rig:
+        await rig.http.put("/v1/data/a/users", json={"bob": 1})
+        await rig.http.put("/v1/policies/others.rego", content="package a.others\n\nx := 1\n")
+        await rig.delivery().write([ReplacePolicies(FOUR)])
+        assert await rig.result("a/users") is None
+        assert "others.rego" not in await rig.policy_ids()
+
+
 async def test_policies_for_system_go_by_rest(opa_path: Path, tmp_path: Path) -> None:
     async with bundle_rig(opa_path, tmp_path) as rig:
         await rig.delivery().write([ReplacePolicies({"s.rego": "package system.mine\n\nx := 1\n", **FOUR})])
