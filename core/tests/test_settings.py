@@ -230,7 +230,19 @@ def test_default_callback_config_that_is_no_object_is_refused() -> None:
         ({"FETCHING_WORKER_COUNT": "many"}, "OPAL_FETCHING_WORKER_COUNT='many' should be a whole number"),
         ({"FETCHING_WORKER_COUNT": "0"}, "OPAL_FETCHING_WORKER_COUNT='0' should be greater than or equal to 1"),
         ({"DATA_UPDATER_ENABLED": "maybe"}, "OPAL_DATA_UPDATER_ENABLED='maybe' should be true or false"),
-        ({"PROBE_INTERVAL": "9"}, "OPAL_PROBE_INTERVAL='9' should be less than or equal to 5 seconds"),
+        ({"PROBE_INTERVAL": "0"}, "OPAL_PROBE_INTERVAL='0' should be greater than 0 seconds"),
+        (
+            {"POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS": "often"},
+            "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS='often' should be a number of seconds",
+        ),
+        (
+            {"POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS": "-1"},
+            "OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS='-1' should be greater than 0 seconds",
+        ),
+        (
+            {"POLICY_STORE_LIVENESS_PROBE_ENABLED": "maybe"},
+            "OPAL_POLICY_STORE_LIVENESS_PROBE_ENABLED='maybe' should be true or false",
+        ),
         ({"COMMIT_TIMEOUT": "0"}, "OPAL_COMMIT_TIMEOUT='0' should be greater than 0 seconds"),
         (
             {"LOG_LEVEL": "loud"},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
 import msgspec
 import pytest
 
-from cabochon import Changes, CommitResult, DataUpdateReceived, SetData
+from cabochon import Changes, CommitResult, DataUpdateReceived, Marker, SetData
 from cabochon.schemas import DataUpdate
 from cabochon_mock_store import MockPolicyStore
 
@@ -73,3 +74,32 @@ async def test_inline_data_that_is_no_text_is_refused(start: Start, method: str)
         failed = running.pipeline.log.last_failed_data
         assert failed is not None
         assert "not UTF-8" in failed.error
+
+
+class _Counting(MockPolicyStore):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    async def read_marker(self) -> Marker | None:
+        type(self).looks += 1
+        return await super().read_marker()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_idle_engine_is_looked_at_unless_that_is_switched_off(start: Start, enabled: bool) -> None:  # noqa: FBT001
+    """
+    Switched off, the loss of an idle engine goes unnoticed, and yet no commit lands in one that was emptied.
+    """
+    async with start(store=_Counting, probe_enabled=enabled, probe_interval=0.02) as running:
+        await running.publish("first", {"dst_path": "/first", "data": {"v": 1}})
+        await running.ended("first")
+        before = _Counting.looks
+        if enabled:
+            await running.until(lambda: _Counting.looks >= before + 3, "looked at three times")
+        else:
+            await anyio.sleep(0.2)
+            assert before == _Counting.looks
+        running.engine.lose_state()
+        await running.publish("second", {"dst_path": "/second", "data": {"v": 2}})
+        await running.until(lambda: running.engine.get("/second") and running.engine.get("/first"), "both are there")

@@ -53,12 +53,14 @@ class CommitLimits:
     Attributes:
         max_updates: updates in one group.
         max_bytes: bytes of raw JSON in one group, unless the store takes less.
+        probe: whether to look at an idle engine; if not, its loss is noticed by the next commit.
         probe_interval_s: seconds between two looks at an idle engine.
         heartbeat_s: seconds after which the state is written again though nothing happened.
     """
 
     max_updates: int = 500
     max_bytes: int = 16_000_000
+    probe: bool = True
     probe_interval_s: float = 1.0
     heartbeat_s: float = 10.0
 
@@ -172,14 +174,14 @@ class Committer:
 
     def _probe_is_due(self) -> bool:
         """Tell whether to look at the engine though there is work: a commit looks for itself if there is a marker."""
-        if isinstance(self._view.store, SupportsMarker):
+        if isinstance(self._view.store, SupportsMarker) or not self._limits.probe:
             return False
         return anyio.current_time() - self._recovery.probed_at >= self._limits.probe_interval_s
 
     async def _idle(self) -> None:
         if await self._woken(within_s=self._limits.probe_interval_s):
             return
-        if not await self._recovery.probe():
+        if self._limits.probe and not await self._recovery.probe():
             return
         if self._panel.active and anyio.current_time() - self._written_at >= self._limits.heartbeat_s:
             self._stale = True

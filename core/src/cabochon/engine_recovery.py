@@ -30,8 +30,6 @@ __all__ = ["EngineRecovery", "PolicyLane"]
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 16_000_000
-_PROBE_TIMEOUT_S = 3.0
-"""With a look every second, an engine that hangs is found within five."""
 _ASK_TIMEOUT_S = 2.0
 """An engine that was away is asked again after this long: its answer to a question from before may never come."""
 
@@ -53,6 +51,7 @@ class EngineRecovery:
         policies: PolicyLane,
         *,
         timeout_s: float,
+        probe_timeout_s: float,
         backoff: Backoff,
         metrics: Metrics,
         on_restored: Callable[[Mapping[DocumentPath, Dirty]], None],
@@ -64,6 +63,7 @@ class EngineRecovery:
         self._sender = engine.sender
         self._policies = policies
         self._timeout_s = timeout_s
+        self._probe_timeout_s = probe_timeout_s
         self._backoff = backoff
         self._metrics = metrics
         self._on_restored = on_restored
@@ -92,7 +92,7 @@ class EngineRecovery:
     async def probe(self) -> bool:
         """Look whether the engine still holds our state, and see to it if not; tell whether it did."""
         try:
-            with anyio.fail_after(min(self._timeout_s, _PROBE_TIMEOUT_S)):
+            with anyio.fail_after(min(self._timeout_s, self._probe_timeout_s)):
                 if await self._view.holds_our_state():
                     self.probed_at = anyio.current_time()
                     return True

@@ -30,6 +30,7 @@ from cabochon.listener_panel import ListenerPanel
 from cabochon.metrics import Metrics
 from cabochon.policy_store import PolicyStore
 from cabochon.policy_updater import PolicyUpdater, PolicyWriter
+from cabochon.probing import probing
 from cabochon.reporting import PendingReport, Reporting, ReportLimits
 from cabochon.retry_book import RetryBook
 from cabochon.scheduler import Entry, Kind, Scheduler, Update
@@ -149,6 +150,7 @@ class Pipeline:
     def _build_committer(self) -> Committer:
         settings = self._settings
         timeout_s = settings.commit_deadline.total_seconds()
+        probe = probing(settings)
         compiler = ChangeCompiler(
             self._view.store, self._view.desired, self._panel.owned_paths, diverged=self._diverged
         )
@@ -160,6 +162,7 @@ class Pipeline:
             engine,
             self._writer,
             timeout_s=timeout_s,
+            probe_timeout_s=probe.timeout_s,
             backoff=self._backoff(0.1, 2.0),
             metrics=self.metrics,
             on_restored=self._restored,
@@ -169,7 +172,7 @@ class Pipeline:
             engine,
             recovery,
             self._scheduler,
-            limits=CommitLimits(probe_interval_s=settings.probe_interval.total_seconds()),
+            limits=CommitLimits(probe=probe.enabled, probe_interval_s=probe.interval_s),
             metrics=self.metrics,
             wall=self._wall,
             on_end=self.end,

@@ -231,13 +231,25 @@ class CoreSettings(DiscoverySettings, LogSettings):
         description="Deadline of one commit into the policy store, in seconds; then the store counts as down.",
         gt=_NONE,
     )
+    probe_enabled: bool = Field(
+        default=True,
+        validation_alias="OPAL_POLICY_STORE_LIVENESS_PROBE_ENABLED",
+        description="Ask an idle policy store whether it is up and still holds our state; if not, its loss is noticed "
+        "by the next update only, which never lands in an emptied store.",
+    )
     probe_interval: Seconds = Field(
         default=timedelta(seconds=1),
-        validation_alias="OPAL_PROBE_INTERVAL",
-        description="How often the policy store is asked whether it is up and still holds our state, in seconds; "
-        "at most 5, so that an emptied engine is found in time.",
+        validation_alias=AliasChoices("OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS", "OPAL_PROBE_INTERVAL"),
+        description="How often an idle policy store is asked, in seconds; more than 5 counts as 5, so that an emptied "
+        "one is found in time.",
         gt=_NONE,
-        le=timedelta(seconds=5),
+    )
+    probe_timeout: Seconds = Field(
+        default=timedelta(seconds=3),
+        validation_alias="OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS",
+        description="How long to wait for the policy store's answer to that, in seconds; more than 5 counts as 5. A "
+        "store that hangs is found after interval and timeout.",
+        gt=_NONE,
     )
     pipeline_max_updates: int = Field(
         default=10_000,
