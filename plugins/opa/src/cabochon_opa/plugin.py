@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from cabochon import PolicyStoreType, ServiceType, TransactionListenerType, hookimpl
+from cabochon import HttpRoutesType, PolicyStoreType, ServiceType, TransactionListenerType, hookimpl
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.inline.service import inline_opa_service
 from cabochon_opa.opening import open_opa_store
+from cabochon_opa.policy_store_details import policy_store_routes
 from cabochon_opa.settings import OpaStoreSettings
 
-__all__ = ["cabochon_policy_stores", "cabochon_services", "cabochon_transaction_listeners"]
+__all__ = ["cabochon_http_routes", "cabochon_policy_stores", "cabochon_services", "cabochon_transaction_listeners"]
 
 
 @hookimpl
@@ -32,3 +33,9 @@ def cabochon_transaction_listeners() -> Iterator[TransactionListenerType]:
 def cabochon_services() -> Iterator[ServiceType]:
     """Offer inline OPA."""
     yield inline_opa_service()
+
+
+@hookimpl
+def cabochon_http_routes() -> Iterator[HttpRoutesType]:
+    """Offer `GET /policy-store/config`."""
+    yield policy_store_routes()
