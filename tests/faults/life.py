@@ -314,34 +314,37 @@ class Life:
 
 
 def _differences(expected: object, found: object, where: str = "") -> list[str]:
-    if isinstance(expected, dict) and isinstance(found, dict):
-        wanted, there = cast("dict[str, object]", expected), cast("dict[str, object]", found)
-        out: list[str] = []
-        for key in sorted({*wanted, *there}):
-            path = f"{where}/{key}"
-            if key not in there:
-                out.append(f"{path} is missing")
-            elif key not in wanted:
-                out.append(f"{path} is too much")
-            else:
-                out.extend(_differences(wanted[key], there[key], path))
-        return out
-    return [] if expected == found else [f"{where} is {_end_of(found)} and not {_end_of(expected)}"]
+    wanted, there = _members(expected), _members(found)
+    if wanted is None or there is None:
+        return [] if expected == found else [f"{where} is {_end_of(found)} and not {_end_of(expected)}"]
+    out: list[str] = []
+    for key in sorted({*wanted, *there}):
+        path = f"{where}/{key}"
+        if key not in there:
+            out.append(f"{path} is missing")
+        elif key not in wanted:
+            out.append(f"{path} is too much")
+        else:
+            out.extend(_differences(wanted[key], there[key], path))
+    return out
+
+
+def _members(value: object) -> dict[str, object] | None:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
 def _end_of(value: object) -> str:
     return str(value)[-200:]
 
 
+def _is_empty(value: object) -> bool:
+    """Tell whether there is nothing in it but objects."""
+    members = _members(value)
+    return members is not None and all(map(_is_empty, members.values()))
+
+
 def _forget_empty(document: dict[str, Any], name: str) -> None:
-    """Take a member out that holds nothing but objects."""
-
-    def is_empty(value: object) -> bool:
-        if not isinstance(value, dict):
-            return False
-        return all(is_empty(member) for member in cast("dict[str, object]", value).values())
-
-    if is_empty(document.get(name)):
+    if _is_empty(document.get(name)):
         del document[name]
 
 
