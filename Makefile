@@ -3,11 +3,12 @@
 # Everything runs in .venv, which the first target that needs it builds: a machine needs Python 3.11 or newer, make, and
 # the package registries. Two stamps say what is installed: `demo` (the members the demo runs) and `dev` (every member
 # and the tools). A changed pyproject.toml or constraints.txt installs again; nothing else does.
+# The real engines that tests run against are kept outside the checkout; tests/engines.py builds what is missing.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format typecheck docs bench mutants venv constraints clean
+.PHONY: help demo test coverage lint format typecheck docs bench mutants engines venv constraints clean
 
 # The first of these that runs, is new enough and can make a virtual environment. `make PYTHON=... demo` picks another.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -21,7 +22,7 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := core $(wildcard $(addprefix plugins/,callbacks demo http_fetcher local_source mock_store))
+DEMO := core $(wildcard $(addprefix plugins/,callbacks demo http_fetcher local_source mock_store opa))
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml plugins/*/pyproject.toml))
 
 # $(call install,MEMBERS EXTRA-ARGUMENTS): with uv, and with pip where uv cannot.
@@ -42,13 +43,15 @@ help: ## List the targets
 	@echo '  PYTHON=... picks another:  make clean test PYTHON=python3.12'
 
 demo: $(VENV)/.stamp-demo ## See it work: the whole pipeline in this terminal, offline
-	@$(BIN)/cabochon demo $(ARGS)
+	@PATH="$$PATH:$$($(BIN)/python tests/engines.py --folder)" $(BIN)/cabochon demo $(ARGS)
 
 test: $(VENV)/.stamp-dev ## Run the tests, in random order
+	@$(BIN)/python tests/engines.py --optional
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 # Not with a pytest plugin: ours imports the code before that could watch it.
 coverage: $(VENV)/.stamp-dev ## Run the tests and show which branches they leave out
+	@$(BIN)/python tests/engines.py --optional
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine -q
@@ -73,6 +76,9 @@ bench: $(VENV)/.stamp-dev ## Measure the pipeline
 
 mutants: $(VENV)/.stamp-dev ## Break the code on purpose and see that the tests notice
 	@$(BIN)/python tests/mutants/run.py $(ARGS)
+
+engines: $(VENV)/.stamp-dev ## Build the engines that tests run against, once, outside the checkout (needs Go)
+	@$(BIN)/python tests/engines.py
 
 venv: $(VENV)/.stamp-dev ## Only set up .venv with every member and the tools
 

@@ -4,8 +4,8 @@
         httpx.get(f"{opa.url}/health")
         opa.restart()  # killed and empty again, at the same address
 
-Everything here blocks for as long as a process takes to start; call it through `anyio.to_thread.run_sync` where an event
-loop must go on.
+Everything here blocks for as long as a process takes to start; call it through `anyio.to_thread.run_sync` where an
+event loop must go on.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ class RealOpa:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it, empty; with `wait`, return when it answers."""
-        self._process = subprocess.Popen(
-            [str(self._binary), "run", "--server", "--log-level=error", "--disable-telemetry"]
-            + [f"--addr={self._address}", *self._arguments],
+        options = ["--log-level=error", "--disable-telemetry", f"--addr={self._address}", *self._arguments]
+        self._process = subprocess.Popen(  # noqa: S603 - the caller's own executable, as meant
+            [str(self._binary), "run", "--server", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

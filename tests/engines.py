@@ -1,0 +1,106 @@
+"""The real engines that tests run against: found, or built once and kept outside the checkout.
+
+    python tests/engines.py              build what is missing; it is an error if that can't be
+    python tests/engines.py --optional   the same before the tests, which skip without an engine: an error only in CI
+    python tests/engines.py --folder     say where the engines are kept
+
+Of several processes that ask at once, one builds and the others wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cabochon_opa.testing import OPA_VERSION, kept_opa
+
+MODULE = f"github.com/open-policy-agent/opa@v{OPA_VERSION}"
+_USUAL_GO = Path("/usr/local/go/bin/go")
+
+
+class MissingError(Exception):
+    """An engine is not there and can't be built; the message says why in a line."""
+
+
+def find_go() -> str | None:
+    """Find Go: on PATH, or where its installer puts it."""
+    return shutil.which("go") or (str(_USUAL_GO) if os.access(_USUAL_GO, os.X_OK) else None)
+
+
+def provide_opa() -> str:
+    """Make sure that there is an OPA, and say which; "" if it was there before.
+
+    Raises:
+        MissingError: there is none, and it can't be built.
+    """
+    kept = kept_opa()
+    if kept.is_file():
+        return ""
+    go = find_go()
+    if go is None:
+        found = shutil.which("opa")
+        if found is None:
+            raise MissingError(
+                f"no opa on PATH, and no Go to build OPA {OPA_VERSION} with: install either, then `make engines`"
+            )
+        return f"no Go to build OPA {OPA_VERSION} with: taking {found}"
+    with _locked(kept.parent.with_name(f"{kept.parent.name}.lock")):
+        if kept.is_file():
+            return ""
+        print(f"building OPA {OPA_VERSION} with Go (once, two to four minutes) into {kept.parent}", flush=True)
+        _build(go, kept)
+    return f"OPA {OPA_VERSION} is there"
+
+
+def _build(go: str, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".building-") as folder:
+        environment = {**os.environ, "GOBIN": folder, "CGO_ENABLED": "0", "GOFLAGS": ""}
+        command = [go, "install", MODULE]
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+            raise MissingError(f"`go install {MODULE}` failed: {said}")
+        target.parent.mkdir(exist_ok=True)
+        (Path(folder) / "opa").replace(target)
+
+
+@contextmanager
+def _locked(file: Path) -> Generator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(description="Build the engines that tests run against.")
+    parser.add_argument("--optional", action="store_true", help="without them tests skip: an error only in CI")
+    parser.add_argument("--folder", action="store_true", help="only say where they are kept")
+    given = parser.parse_args()
+    if given.folder:
+        print(kept_opa().parent)
+        return 0
+    try:
+        said = provide_opa()
+    except MissingError as err:
+        needed = not given.optional or os.environ.get("CI", "").lower() not in {"", "0", "false"}
+        print(f"make: {err}" if needed else f"the tests of OPA will skip: {err}", file=sys.stderr)
+        return 1 if needed else 0
+    if said or not given.optional:
+        print(said or f"OPA {OPA_VERSION} is in {kept_opa().parent}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
