@@ -29,6 +29,7 @@ from cabochon_opa.client import Answer, AnswerLostError, OpaClient
 from cabochon_opa.data.plan import Place
 from cabochon_opa.data.planner import PATCH_OPERATIONS
 from cabochon_opa.data.writer import DataWriter
+from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.policies.delivery import PolicyChange, PolicyDelivery
 
 __all__ = ["OpaPolicyStore", "SinglePolicies"]
@@ -144,11 +145,11 @@ class OpaPolicyStore(PolicyStore):
     async def _policies_after(self, changes: Changes, policies: Sequence[tuple[Blame, SetPolicy]]) -> CommitResult:
         """Write the policies that follow the documents; these are in force whatever becomes of the policies."""
         landed = (Applied(),) * len(changes.writes)
-        for _, policy in policies:
+        for blame, policy in policies:
             try:
                 await self._single.put_one(policy.id, policy.source)
             except StoreRejectedError as err:
-                return CommitResult(landed, state=Refused(err))
+                return CommitResult(landed, state=Refused(err), blame=blame)
             except StoreUnavailableError as err:
                 return CommitResult(landed, state=Unknown(err))
         return CommitResult.applied(changes)
@@ -171,7 +172,7 @@ class OpaPolicyStore(PolicyStore):
 
     async def restart_token(self) -> str:
         """Return the id that OPA gives itself when it starts."""
-        return (await self._config()).labels.get("id", "")
+        return (await engine_labels(self._client)).id
 
     async def get_data(self, path: DocumentPath) -> bytes | None:
         """Return the raw JSON at `path`, with what rules make there; the root comes without `/system`."""
@@ -186,7 +187,7 @@ class OpaPolicyStore(PolicyStore):
     async def get_policies(self) -> Mapping[str, str]:
         """Return the source of every policy by id; slow, for OPA sends the syntax trees along."""
         answer = await self._client.ask("GET", "/v1/policies")
-        return {policy.id: policy.raw for policy in _decoded(answer, _Policies).result}
+        return {self._delivery.repository_id(policy.id): policy.raw for policy in _decoded(answer, _Policies).result}
 
     async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
         """Return what is wrong with a set of policies, as far as that can be known before it is written."""
@@ -195,9 +196,6 @@ class OpaPolicyStore(PolicyStore):
     async def export_data(self) -> bytes:
         """Return all documents, with what rules make of them, without `/system`."""
         return bytes(_decoded(await self._client.ask("GET", "/v1/data"), _Exported).result)
-
-    async def _config(self) -> _Config:
-        return _decoded(await self._client.ask("GET", "/v1/config"), _ConfigAnswer).result
 
 
 def _numbered(changes: Changes) -> Iterator[tuple[Blame, Change]]:
@@ -227,14 +225,6 @@ class _Policies(msgspec.Struct):
 
 class _Exported(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Config(msgspec.Struct):
-    labels: dict[str, str] = {}
-
-
-class _ConfigAnswer(msgspec.Struct):
-    result: _Config
 
 
 def _decoded(answer: Answer, kind: type[T]) -> T:

@@ -13,6 +13,7 @@ from cabochon.errors import StoreRejectedError
 from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.archive import Archive, build_archive
+from cabochon_opa.bundle.opa_config import BUNDLE_NAME
 from cabochon_opa.bundle.roots import overlapping, package_of, split_policies
 from cabochon_opa.policies.delivery import DocumentPaths, PolicyChange, PolicyDelivery
 
@@ -105,6 +106,10 @@ class BundleDelivery:
     async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
         """Return what is wrong with this whole set, as REST delivery finds it."""
         return await self._rest.validate(policies)
+
+    def repository_id(self, opa_id: str) -> str:
+        """Return the id without the name of the bundle, which OPA puts in front."""
+        return opa_id.removeprefix(f"{BUNDLE_NAME}/")
 
     def forget(self) -> None:
         """OPA lost everything: it fetches the bundle again by itself, and the next `write` waits until it has."""

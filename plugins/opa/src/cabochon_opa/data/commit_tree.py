@@ -81,18 +81,6 @@ class CommitTree:
             return cover.kind_below(path[covered_at:])
         return "object" if path in self._known else self._asked.get(path, "absent")
 
-    def is_touched(self, path: tuple[str, ...]) -> bool:
-        """Tell whether the commit has written at `path` or above it."""
-        node = self._root
-        for segment in path:
-            child = node.children.get(segment)
-            if child is None:
-                return False
-            node = child
-            if node.kind is not None:
-                return True
-        return False
-
     def operations_below(self, path: tuple[str, ...]) -> list[int]:
         """Return the numbers of the operations that were noted at `path` and below it."""
         node = self._root

@@ -69,4 +69,9 @@ class Plan:
     def body(self, *, first: int | None = None, then: bytes | None = None) -> bytes:
         """Write the operations, or the `first` of them, as the body of a PATCH; `then` is one more."""
         operations = self.operations if first is None else self.operations[:first]
-        return b"[" + b",".join(operations if then is None else [*operations, then]) + b"]"
+        pieces = [b"["]
+        for operation in operations if then is None else [*operations, then]:
+            pieces += (operation, b",")
+        # One join: each more would copy all of it, and an operation may hold a large document.
+        pieces[-1] = b"]" if len(pieces) > 1 else b"[]"
+        return b"".join(pieces)

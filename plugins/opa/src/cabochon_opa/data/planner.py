@@ -21,7 +21,7 @@ from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
 from cabochon_opa.data.pointers import is_index, looks_like_index
 
-__all__ = ["PATCH_OPERATIONS", "paths_to_ask_for", "plan"]
+__all__ = ["PATCH_OPERATIONS", "overlap", "paths_to_ask_for", "plan"]
 
 PATCH_OPERATIONS = frozenset({"add", "remove", "replace"})
 """What OPA knows of RFC 6902; move, copy and test are answered with 400."""
@@ -29,10 +29,9 @@ PATCH_OPERATIONS = frozenset({"add", "remove", "replace"})
 _APPEND = "-"
 
 
-def paths_to_ask_for(places: Sequence[Place], known: KnownObjects) -> set[tuple[str, ...]]:
+def paths_to_ask_for(places: Sequence[Place], known: KnownObjects, *, overlapping: bool) -> set[tuple[str, ...]]:
     """Return the paths of which the plan must know what is there, beyond what is known."""
     wanted: set[tuple[str, ...]] = set()
-    overlapping = _overlap(places)
     for place in places:
         native = isinstance(place.change, PatchData)
         for path in _touched(place.change):
@@ -53,7 +52,7 @@ def _touched(change: DataChange) -> Iterator[tuple[str, ...]]:
         yield change.path
 
 
-def _overlap(places: Sequence[Place]) -> bool:
+def overlap(places: Sequence[Place]) -> bool:
     """Tell whether two changes, or two operations of a patch, write at one path or one below the other."""
     touched = [tuple(path) for place in places for path in _touched(place.change)]
     seen = set(touched)
@@ -62,13 +61,19 @@ def _overlap(places: Sequence[Place]) -> bool:
     return any(path[:depth] in seen for path in touched for depth in range(len(path)))
 
 
-def plan(head: Plan, places: Iterable[Place], tree: CommitTree) -> Plan:
+def plan(head: Plan, places: Iterable[Place], tree: CommitTree, *, overlapping: bool) -> Plan:
     """Put changes into operations, after those of `head`.
+
+    Args:
+        head: what comes first.
+        places: the changes in order.
+        tree: knows what is at the paths that `paths_to_ask_for` named.
+        overlapping: what `overlap` says of the changes.
 
     Raises:
         RefusedChange: one of them can't be done.
     """
-    planner = _Planner(head, tree)
+    planner = _Planner(head, tree, overlapping=overlapping)
     for place in places:
         try:
             planner.change(place)
@@ -82,9 +87,10 @@ class _UnclearError(UnsupportedOperationError):
 
 
 class _Planner:
-    def __init__(self, plan: Plan, tree: CommitTree) -> None:
+    def __init__(self, plan: Plan, tree: CommitTree, *, overlapping: bool) -> None:
         self._plan = plan
         self._tree = tree
+        self._overlapping = overlapping
         self._unjudged: set[int] = set()
         """Operations that OPA may refuse: they must be sent, whatever covers them."""
 
@@ -188,15 +194,14 @@ class _Planner:
         raw = operation.value or b"null"
         # `add` with an empty pointer replaces a document that has to be there; OPA's would make it.
         op = "replace" if operation.op == "add" and not operation.path else operation.op
-        parent = self._tree.kind(path[:-1]) if looks_like_index(path[-1]) or self._tree.is_touched(path[:-1]) else None
-        if parent in {"array", "unclear"} or path[-1] == _APPEND:
+        if not self._overlapping and not looks_like_index(path[-1]):
+            self._native(place, op, path, raw)
+        elif path[-1] == _APPEND or self._tree.kind(path[:-1]) in {"array", "unclear"}:
             self._patch_element(place, op, path, raw)
-        elif parent is not None or self._tree.is_touched(path):
+        elif self._overlapping:
             self._patch_member(place, op, path, raw)
         else:
-            number = self._native(place, op, path, raw)
-            self._tree.remove(path) if op == "remove" else self._tree.write(path, raw)
-            self._tree.note(path, number)
+            self._native(place, op, path, raw)
 
     def _native(self, place: Place, op: str, path: tuple[str, ...], raw: bytes) -> int:
         """Let OPA judge it."""

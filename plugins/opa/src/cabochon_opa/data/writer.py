@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -21,8 +21,11 @@ from cabochon_opa.data import bookkeeping
 from cabochon_opa.data.base_documents import ask_kinds, try_out
 from cabochon_opa.data.commit_tree import CommitTree, Kind
 from cabochon_opa.data.known_objects import KnownObjects
+from cabochon_opa.data.our_documents import OurDocuments
+from cabochon_opa.data.owned_list import OWNED, OwnedList
 from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
-from cabochon_opa.data.planner import paths_to_ask_for, plan
+from cabochon_opa.data.planner import overlap, paths_to_ask_for, plan
+from cabochon_opa.policies.delivery import PolicyDelivery
 from cabochon_opa.refusals import refusal
 
 __all__ = ["DataWriter"]
@@ -40,20 +43,23 @@ class DataWriter:
 
     Args:
         client: asks OPA.
-        make_room: takes the paths that a bundle keeps from being written; tells whether another try may succeed.
+        policies: who may have to make room for documents.
+        documents: where our documents are; kept up to date.
     """
 
-    def __init__(self, client: OpaClient, make_room: Callable[[Sequence[DocumentPath]], Awaitable[bool]]) -> None:
+    def __init__(self, client: OpaClient, policies: PolicyDelivery, documents: OurDocuments) -> None:
         self._client = client
-        self._make_room = make_room
+        self._policies = policies
+        self._documents = documents
         self._known = KnownObjects()
-        self._claimed: set[DocumentPath] = set()
+        self._owned: OwnedList | None = None
         self._prepared = False
 
     def forget(self) -> None:
         """Know nothing of OPA any more: it may be another one."""
         self._known = KnownObjects()
-        self._claimed = set()
+        self._owned = None
+        self._documents.forget()
         self._prepared = False
 
     # ------------------------------------------------------------------------------------------------ committing
@@ -68,10 +74,18 @@ class DataWriter:
         """
         if changes.guard is not None and changes.guard.expects is None:
             self.forget()
+        paths = [place.change.path for place in places if place.change.path]
+        with self._documents.being_written(paths):
+            if self._policies.blocks(paths):
+                await self._policies.make_room(paths)
+            return await self._commit(changes, places)
+
+    async def _commit(self, changes: Changes, places: Sequence[Place]) -> CommitResult:
         result = await self._try(changes, places)
         if result is None:
             # What was known of OPA's documents is no longer so: somebody else writes there, too.
             self._known.clear()
+            self._owned = None
             self._prepared = False
             result = await self._try(changes, places, last=True)
         return result or CommitResult.applied(changes)
@@ -80,22 +94,24 @@ class DataWriter:
         """Send the commit once; None if it should be planned anew."""
         if last or changes.guard is None or changes.guard.expects is None:
             await self._prepare(changes)
-        releases = {bookkeeping.owned_key(path): path for path in changes.releases if path not in changes.claims}
-        wanted = paths_to_ask_for(places, self._known) | bookkeeping.with_parents(releases)
+        overlapping = overlap(places)
+        wanted = paths_to_ask_for(places, self._known, overlapping=overlapping)
         asked = await ask_kinds(self._client, wanted, self._known)
         self._learn(asked)
         try:
-            made = plan(self._head(changes), places, CommitTree(self._known, asked))
+            tree = CommitTree(self._known, asked)
+            made = plan(self._head(changes), places, tree, overlapping=overlapping)
         except RefusedChange as err:
             await self._compare(changes.guard)
             return CommitResult.refused(changes, err.error, blame=err.place)
-        claims = [path for path in dict.fromkeys(changes.claims) if path not in self._claimed]
-        bookkeeping.add_ownership(made, claims, [path for key, path in releases.items() if key in asked])
+        owned = await self._owned_list(changes)
+        edit = owned.edit(made, changes.claims, changes.releases)
         if not made.operations:
             return CommitResult.applied(changes)
         answer = await self._patch(made)
         if answer.status == _OK:
             self._note_documents(places)
+            owned.landed(edit)
             self._note_ownership(changes)
             return CommitResult.applied(changes)
         if answer.status == _NOT_FOUND:
@@ -103,11 +119,8 @@ class DataWriter:
             if not last:
                 return None
         error = refusal(answer)
-        if (
-            not last
-            and _OWNED_BY_BUNDLE in str(error)
-            and await self._make_room([place.change.path for place in places])
-        ):
+        owned = not last and _OWNED_BY_BUNDLE in str(error)
+        if owned and await self._policies.make_room([place.change.path for place in places]):
             return None
         return await self._refused(changes, made, answer)
 
@@ -131,8 +144,9 @@ class DataWriter:
     async def _patch(self, made: Plan) -> Answer:
         # Until there is an answer, nothing is known: the call may be cancelled, or the answer be lost.
         known, self._known = self._known, KnownObjects()
+        owned, self._owned = self._owned, None
         answer = await self._client.ask("PATCH", "/v1/data", content=made.body())
-        self._known = known
+        self._known, self._owned = known, owned
         return answer
 
     async def _prepare(self, changes: Changes) -> None:
@@ -151,9 +165,14 @@ class DataWriter:
 
     # ------------------------------------------------------------------------------------------------- ownership
 
+    async def _owned_list(self, changes: Changes) -> OwnedList:
+        if self._owned is None and (changes.claims or changes.releases):
+            self._owned = OwnedList.read(await self._client.ask("GET", OWNED))
+        return self._owned or OwnedList({})
+
     def _note_ownership(self, changes: Changes) -> None:
-        self._claimed.difference_update(changes.releases)
-        self._claimed.update(changes.claims)
+        self._documents.release(changes.releases)
+        self._documents.claim(changes.claims)
 
     # --------------------------------------------------------------------------------------------------- asking
 
@@ -163,7 +182,7 @@ class DataWriter:
 
     async def owned_paths(self) -> list[DocumentPath]:
         """Return the paths that agents claimed."""
-        return bookkeeping.owned_in(await self._client.ask("GET", bookkeeping.OWNED))
+        return OwnedList.read(await self._client.ask("GET", OWNED)).paths()
 
     async def _compare(self, guard: Guard | None) -> None:
         if guard is None or guard.expects is None:

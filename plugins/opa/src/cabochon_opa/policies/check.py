@@ -18,6 +18,7 @@ import structlog
 from cabochon.errors import ConfigurationError, StoreUnavailableError
 from cabochon.policy_store import PolicyProblem
 from cabochon_opa.client import OpaClient
+from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.inline.binary import find_opa
 
 __all__ = ["PolicyCheck", "read_problems"]
@@ -31,19 +32,6 @@ _FILE = re.compile(r"\bpolicy-(\d+)\.rego\b")
 _NOT_OURS = re.compile(r"undefined function (?!data\.)")
 _V1_ONLY = b'{"query":"1 in [1]"}'
 """Rego v0 knows `in` only after an import, and a query has none."""
-
-
-class _Labels(msgspec.Struct):
-    id: str = ""
-    version: str = ""
-
-
-class _Config(msgspec.Struct):
-    labels: _Labels
-
-
-class _GotConfig(msgspec.Struct):
-    result: _Config
 
 
 class _Location(msgspec.Struct):
@@ -102,11 +90,7 @@ class PolicyCheck:
             return []
 
     async def _find_judge(self) -> _Judge | None:
-        answer = await self._client.ask("GET", "/v1/config")
-        try:
-            labels = msgspec.json.decode(answer.body, type=_GotConfig).result.labels
-        except msgspec.DecodeError:
-            return None
+        labels = await engine_labels(self._client)
         if labels.id != self._engine:
             self._judge = await self._judge_for(labels.version)
             self._engine = labels.id

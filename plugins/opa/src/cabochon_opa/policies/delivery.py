@@ -30,10 +30,15 @@ class PolicyDelivery(Protocol):
         """
         ...
 
+    def blocks(self, paths: Iterable[DocumentPath]) -> bool:
+        """Tell whether policies of ours keep data from being written at these paths, or will in a moment.
+
+        Asked before each commit of data, so it must be quick; if so, `make_room` is called first.
+        """
+        ...
+
     async def make_room(self, paths: Sequence[DocumentPath]) -> bool:
         """Let data be written at these paths, if policies of ours are what keeps OPA from it.
-
-        Called when OPA refuses data with "is owned by bundle".
 
         Returns:
             True if another try of the data may succeed.
@@ -42,6 +47,10 @@ class PolicyDelivery(Protocol):
 
     async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
         """Return what is wrong with this whole set (id to source), nothing if it is good or can't be judged here."""
+        ...
+
+    def repository_id(self, opa_id: str) -> str:
+        """Return the id under which we were given the policy that OPA calls `opa_id`."""
         ...
 
     def forget(self) -> None:

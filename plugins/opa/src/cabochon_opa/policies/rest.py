@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 import structlog
@@ -92,6 +92,14 @@ class RestDelivery:
             refused = await self._singles.write(policy_id, source)
             if refused is not None:
                 raise refused
+
+    def blocks(self, paths: Iterable[DocumentPath]) -> bool:  # noqa: ARG002 # policies over REST own no paths
+        """Tell that nothing is in the way."""
+        return False
+
+    def repository_id(self, opa_id: str) -> str:
+        """Return the id as it is."""
+        return opa_id
 
     async def make_room(self, paths: Sequence[DocumentPath]) -> bool:  # noqa: ARG002 - the protocol's
         """Return False: policies that are written over REST keep no data out."""
