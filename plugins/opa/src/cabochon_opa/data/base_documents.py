@@ -20,7 +20,8 @@ from cabochon_opa.data.plan import Plan
 __all__ = ["ask_kinds", "try_out"]
 
 _FAILS_AT_THE_END: Final = b'{"op":"add","path":"","value":0}'
-_FAILED_AT_THE_END: Final = b"root must be object"
+_FAILED_AT_THE_END: Final = (b"root must be object", b"can't write to document root")
+"""Without and with bundles."""
 _IS_ARRAY: Final = b"array index must be integer"
 _NO_INDEX: Final = "cabochon"
 _FEW: Final = 8
@@ -35,7 +36,7 @@ async def try_out(client: OpaClient, plan: Plan, *, first: int | None = None) ->
     Conflicts with rules don't show: OPA looks for them at the end, which is never reached.
     """
     answer: Answer = await client.ask("PATCH", "/v1/data", content=plan.body(first=first, then=_FAILS_AT_THE_END))
-    return _FAILED_AT_THE_END in answer.body, answer.body
+    return any(words in answer.body for words in _FAILED_AT_THE_END), answer.body
 
 
 async def ask_kinds(client: OpaClient, paths: Iterable[Path], known: KnownObjects) -> dict[Path, Kind]:

@@ -33,10 +33,17 @@ class Place:
 
 @dataclass(slots=True)
 class Plan:
-    """Operations as JSON; `places` are None where an operation serves the store itself."""
+    """Operations as JSON.
+
+    Attributes:
+        operations: in order.
+        places: which change each of them serves, None where it serves the store itself.
+        new_parents: parents that are made on the way.
+    """
 
     operations: list[bytes] = field(default_factory=list[bytes])
     places: list[Place | None] = field(default_factory=list["Place | None"])
+    new_parents: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
 
     def add(self, place: Place | None, path: Sequence[str], raw: bytes) -> int:
         """Add a member, or an element before that index; return the operation's number."""
@@ -64,7 +71,8 @@ class Plan:
     def sealed(self) -> Plan:
         """Return the plan without the operations that were dropped."""
         kept = [number for number, operation in enumerate(self.operations) if operation]
-        return Plan([self.operations[number] for number in kept], [self.places[number] for number in kept])
+        operations, places = self.operations, self.places
+        return Plan([operations[number] for number in kept], [places[number] for number in kept], self.new_parents)
 
     def body(self, *, first: int | None = None, then: bytes | None = None) -> bytes:
         """Write the operations, or the `first` of them, as the body of a PATCH; `then` is one more."""

@@ -110,6 +110,7 @@ class _Planner:
         _writable(path)
         missing = self._first_missing_parent(path)
         if missing:
+            self._plan.new_parents.add(path[:-1])
             self._put(place, path[:missing], _nested(path[missing:], raw))
         elif len(path) > 1 and self._tree.kind(path[:-1]) == "array":
             if self._tree.kind(path) == "absent":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 
@@ -35,7 +36,9 @@ log = structlog.get_logger()
 _OK, _BAD_REQUEST, _NOT_FOUND = 204, 400, 404
 _SEARCHED_BYTES = 1_000_000
 _NAMED_PATH = re.compile(r"(?:conflicting rule for data path|\bpath) (\S+) (?:found|is owned by bundle)")
-_OWNED_BY_BUNDLE: Final = "is owned by bundle"
+_OWNED_BY_BUNDLE: Final = b"is owned by bundle"
+_ATTEMPTS: Final = 3
+_PASSING: Final = "cabochon-makes-parents"
 
 
 class DataWriter:
@@ -81,18 +84,17 @@ class DataWriter:
             return await self._commit(changes, places)
 
     async def _commit(self, changes: Changes, places: Sequence[Place]) -> CommitResult:
-        result = await self._try(changes, places)
-        if result is None:
+        attempt = 0
+        while (result := await self._try(changes, places, attempt)) is None:
             # What was known of OPA's documents is no longer so: somebody else writes there, too.
+            attempt += 1
             self._known.clear()
-            self._owned = None
             self._prepared = False
-            result = await self._try(changes, places, last=True)
-        return result or CommitResult.applied(changes)
+        return result
 
-    async def _try(self, changes: Changes, places: Sequence[Place], *, last: bool = False) -> CommitResult | None:
+    async def _try(self, changes: Changes, places: Sequence[Place], attempt: int) -> CommitResult | None:
         """Send the commit once; None if it should be planned anew."""
-        if last or changes.guard is None or changes.guard.expects is None:
+        if attempt or changes.guard is None or changes.guard.expects is None:
             await self._prepare(changes)
         overlapping = overlap(places)
         wanted = paths_to_ask_for(places, self._known, overlapping=overlapping)
@@ -116,12 +118,12 @@ class DataWriter:
             return CommitResult.applied(changes)
         if answer.status == _NOT_FOUND:
             await self._compare(changes.guard)
-            if not last:
+            if not attempt:
                 return None
-        error = refusal(answer)
-        owned = not last and _OWNED_BY_BUNDLE in str(error)
-        if owned and await self._policies.make_room([place.change.path for place in places]):
-            return None
+        if _OWNED_BY_BUNDLE in answer.body and attempt + 1 < _ATTEMPTS:
+            paths = [place.change.path for place in places]
+            if await self._make_parents(made) or await self._policies.make_room(paths):
+                return None
         return await self._refused(changes, made, answer)
 
     def _learn(self, asked: Mapping[tuple[str, ...], Kind]) -> None:
@@ -148,6 +150,18 @@ class DataWriter:
         answer = await self._client.ask("PATCH", "/v1/data", content=made.body())
         self._known, self._owned = known, owned
         return answer
+
+    async def _make_parents(self, made: Plan) -> bool:
+        """Make the missing parents beforehand, one level further down: a bundle with a root below keeps us from it.
+
+        OPA lets nobody patch a path above a root, yet makes parents there for a `PUT`.
+        """
+        for parent in made.new_parents:
+            path = "/".join(("/v1/data", *(quote(segment, safe="") for segment in (*parent, _PASSING))))
+            answer = await self._client.ask("PUT", path, content=b"{}", headers={"If-None-Match": "*"})
+            if answer.status == _OK:
+                await self._client.ask("DELETE", path)
+        return bool(made.new_parents)
 
     async def _prepare(self, changes: Changes) -> None:
         """See that the store's own documents have parents."""
