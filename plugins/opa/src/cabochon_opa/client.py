@@ -27,6 +27,7 @@ __all__ = ["Answer", "AnswerLostError", "OpaClient", "open_client"]
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 _NOT_SENT = (*_NOT_CONNECTED, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _NOT_LET_IN, _SERVER_ERROR = frozenset({401, 403}), 500
+_PIECE_BYTES = 1_000_000
 _JSON = {"Content-Type": "application/json"}
 _CERTIFICATE_ALERT = re.compile(r"ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA)")
 
@@ -115,26 +116,31 @@ class OpaClient:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body in one piece. Not a generator: a call that is cancelled would leave that to the garbage collector."""
+    """A body in pieces, since each is copied on its way with the event loop standing still.
+
+    Not a generator: a call that is cancelled would leave that to the garbage collector.
+    """
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
+        return _Pieces(self._content)
 
 
-class _Once:
+class _Pieces:
     def __init__(self, content: bytes) -> None:
-        self._left: bytes | None = content
+        self._content = content
+        self._at = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        piece, self._left = self._left, None
-        if piece is None:
+        if self._at >= len(self._content):
             raise StopAsyncIteration
+        piece = self._content[self._at : self._at + _PIECE_BYTES]
+        self._at += _PIECE_BYTES
         return piece
 
 
