@@ -137,6 +137,8 @@ def accept(kind: Kind[R], item: object) -> R:
             _is_tuple_of_text(getattr(item, attribute, ()), pattern),
             f"{where}: {attribute} must be a tuple of names, such as ('http', 'https')",
         )
+    if isinstance(item, PolicyStoreType):
+        _require(item.sandbox is None or callable(item.sandbox), f"{where}: sandbox must be callable, or None")
     if isinstance(item, HttpRoutesType):
         _require(_is_text(item.mount_path, re.compile(r"/.*")), f"{where}: mount_path must start with '/'")
     if isinstance(item, ServiceType):

@@ -123,7 +123,7 @@ async def engine_is_wiped(stage: Stage) -> None:
     restored = await stage.until(lambda: stage.log().ready)
     restored_s = time.monotonic() - started - (noticed or 0)
     complete = await stage.everything() == stage.expected
-    policies = dict(await stage.store.get_policies())
+    policies = await stage.policies()
     stage.keep(
         "every document and every policy is written back",
         restored is not None and complete and policies == stage.company.policies,

@@ -14,6 +14,7 @@ import anyio
 
 from cabochon import ConfigurationError, DocumentPath, PluginNotFoundError, Plugins, load_settings
 from cabochon.agent import open_agent
+from cabochon.error_groups import bare_configuration_errors
 from cabochon.errors import CabochonError
 from cabochon.json_values import JsonTree, decode
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
@@ -74,11 +75,13 @@ async def run_demo(
         urls = {name: server.serve(f"/{name}", company.data[name]) for name in quick}
         urls[slow], released = server.serve_held(f"/{slow}", company.data[slow])
         own = _settings(store, server, fast=fast)
-        async with _stage(plugins, company, board, show_on(board), server, urls, own, environ) as stage:
-            stage.release_base = released.set
-            stage.beat_s = 0.0 if fast else _BEAT_S
-            await _play(stage)
-            return Outcome(board, await _health_document(stage))
+        with bare_configuration_errors():
+            async with _stage(plugins, company, board, show_on(board), server, urls, own, environ) as stage:
+                stage.release_base = released.set
+                stage.beat_s = 0.0 if fast else _BEAT_S
+                await _play(stage)
+                return Outcome(board, await _health_document(stage))
+    raise AssertionError("never reached: what the block suppresses, it raises as another error")
 
 
 def _settings(store: str, server: Server, *, fast: bool) -> dict[str, str]:
@@ -107,6 +110,8 @@ async def _stage(
     """Open the store and the agent, and set the stage."""
     try:
         offered = plugins.choose_policy_store(board.store)
+        sandbox = offered.registration.sandbox
+        environ = {**environ, **(sandbox(environ) if sandbox else {}), **own}
     except (PluginNotFoundError, ConfigurationError) as err:
         raise UnsuitableStoreError(str(err)) from err
     settings = offered.load_settings(environ)
@@ -122,7 +127,7 @@ async def _stage(
             open_agent(
                 plugins,
                 load_settings(CoreSettings, own),
-                environ={**environ, **own},
+                environ=environ,
                 store=store,
                 source=source,
                 listeners={"demo": watch},

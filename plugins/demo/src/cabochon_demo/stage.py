@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -27,6 +28,7 @@ __all__ = ["Landed", "Stage"]
 
 PATIENCE_S = 10.0
 _POLL_S = 0.002
+_OF_SYSTEM = re.compile(r"^package system\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,11 @@ class Stage:
         """Return all of the company that the engine holds."""
         found = {name: await self.document(name) for name in COLLECTIONS}
         return {name: document for name, document in found.items() if document is not None}
+
+    async def policies(self) -> dict[str, str]:
+        """Return the policies that the engine holds, without those of the package `system`: they are not of the set."""
+        held = await self.store.get_policies()
+        return {id_: source for id_, source in held.items() if _OF_SYSTEM.search(source) is None}
 
     def well(self) -> bool:
         """Tell whether ready, healthy and in_sync are all true."""

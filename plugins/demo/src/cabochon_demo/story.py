@@ -37,7 +37,7 @@ async def base_data_arrives(stage: Stage) -> None:
         f"{_ms(time.monotonic() - started - stage.beat_s)} in all",
     )
     exact = await stage.everything() == stage.company.data
-    exact = exact and dict(await stage.store.get_policies()) == stage.company.policies
+    exact = exact and await stage.policies() == stage.company.policies
     stage.keep(
         "the store holds exactly what the sources serve",
         exact,
@@ -143,14 +143,16 @@ class _Looks:
     def __init__(self, stage: Stage, paths: list[tuple[str, ...]]) -> None:
         self._stage = stage
         self._paths = paths
+        self._first = anyio.Event()
         self.taken = 0
         self.partial = 0
 
     async def taken_while(self, landing: Awaitable[Landed]) -> Landed:
-        """Look until an update has landed."""
+        """Look until an update has landed; it is published after the first look."""
         results: list[Landed] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run)
+            await self._first.wait()
             results.append(await landing)
             tasks.cancel_scope.cancel()
         return results[0]
@@ -159,6 +161,7 @@ class _Looks:
         while True:
             everything: Document = await self._stage.document() or {}
             self.taken += 1
+            self._first.set()
             there = {name in everything.get(collection, {}) for collection, name in self._paths}
             self.partial += len(there) > 1
             await checkpoint()

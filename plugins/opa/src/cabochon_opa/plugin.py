@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cabochon import HttpRoutesType, PolicyStoreType, ServiceType, TransactionListenerType, hookimpl
 from cabochon_opa.health.listener import health_listener_type
+from cabochon_opa.inline.sandbox import sandbox
 from cabochon_opa.inline.service import inline_opa_service
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.policy_store_details import policy_store_routes
@@ -20,6 +21,7 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         summary="Open Policy Agent, over its REST API or by bundles",
         open=open_opa_store,
         settings=OpaStoreSettings,
+        sandbox=sandbox,
     )
 
 
