@@ -274,7 +274,7 @@ def cabochon_transaction_listeners() -> Iterable[TransactionListenerType]:
 
     Returns:
         Zero or more registrations. `open` yields a `TransactionListener`. Its `committing` is synchronous and pure and
-        returns changes for the same commit, inside `owned_paths` and `owned_policies` only; its `ended` runs after the commit.
+        returns changes for the same commit, inside `owned_paths` and `owned_policies` only; its `ended` runs after it.
 
     Errors:
         Whatever this raises marks the plugin as failed, and its listeners do not run. A second plugin with the same
