@@ -42,6 +42,7 @@ class Load:
     Attributes:
         model: all that OPA has to show in the end, but for `system`.
         made: how many updates there are so far.
+        with_patches: some of them are JSON patches, which do not apply to just anything.
         appended: the ids that were appended to an array, each of which must be there once.
     """
 
@@ -49,6 +50,7 @@ class Load:
         self._chance = chance
         self.name = name
         self.made = 0
+        self.with_patches = True
         self.appended: list[str] = []
         self.model: Tree = {}
         documents: dict[str, Any] = {
@@ -86,8 +88,9 @@ class Load:
         """Make one more update."""
         self.made += 1
         update_id = f"{self.name}{self.made}"
-        kinds = (self._put, self._append, self._edit_board, self._pair, self._initial, self._area)
-        (kind,) = self._chance.choices(kinds, weights=(40, 28, 14, 8, 4, 6))
+        kinds = (self._put, self._pair, self._initial, self._area, self._append, self._edit_board)
+        weights = (40, 8, 4, 6, 28, 14) if self.with_patches else (40, 8, 46, 6, 0, 0)
+        (kind,) = self._chance.choices(kinds, weights)
         return {"id": update_id, "entries": kind(update_id)}
 
     # ------------------------------------------------------------------------------------------- kinds of updates

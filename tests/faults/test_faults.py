@@ -129,8 +129,8 @@ def _refuses_from_a_commit_on() -> Callable[[str, bytes], Do]:
 
 
 def _is_commit(body: bytes) -> bool:
-    """Tell a commit from what only asks, in the form of a patch that can't land."""
-    return body.startswith(b'[{"op":"remove","path":"/system/cabochon/commit')
+    """Tell a commit from what only asks, in the form of a patch whose last operation OPA always refuses."""
+    return b"/system/cabochon/commit" in body and not body.endswith(b'{"op":"add","path":"","value":0}]')
 
 
 async def _says_so(life: Life) -> None:
@@ -238,15 +238,29 @@ async def test_put_back_to_an_earlier_state(opa: RealOpa, chance: Random) -> Non
     """
     Somebody puts an old copy of everything back, our own state included: no later commit takes that for ours.
     """
-    # What a reader sees goes back once, and that is not the agent's doing.
-    async with living(opa.url, Load(chance), judge=lambda sample, _: initial_paths(sample)) as life:
+    copied: dict[str, Any] = {}
+    ours: list[Sample] = []
+
+    def built_on(sample: Sample, before: Sample | None) -> str | None:
+        if copied and sample.found.get("commit") == copied["system"]["cabochon"]["commit"]:
+            # The copy itself, which is not the agent's doing; or what was copied, before that.
+            return initial_paths(sample)
+        # A commit that takes the copy for ours shows as a document of before the copy, of a later commit.
+        complaint = nothing_goes_back(sample, ours[-1] if ours else before)
+        if sample.ready:
+            ours[:] = [sample]
+        return complaint
+
+    async with living(opa.url, Load(chance), judge=built_on) as life:
         life.start_load()
         await life.until_ready()
         await anyio.sleep(chance.uniform(0.1, 0.5))
-        earlier = await _copy_of_everything(opa)
+        # Puts apply to anything: it must not be a patch that gives the old copy away.
+        life.load.with_patches = False
+        copied.update(await _copy_of_everything(opa))
         await anyio.sleep(chance.uniform(0.3, 0.6))
         put_back_at = time.monotonic()
-        await _put_everything(opa, earlier)
+        await _put_everything(opa, copied)
         await life.check_noticed(put_back_at)
         await life.until_told("engine.state_lost", put_back_at)
         life.check_rate((put_back_at, await life.until_ready()))
