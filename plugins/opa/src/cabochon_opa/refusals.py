@@ -10,6 +10,7 @@ from cabochon_opa.client import Answer
 __all__ = ["policy_refusal", "refusal"]
 
 _CONFLICTS = ("conflicting rule for data path", "is owned by bundle", "conflict", "root must be object")
+_LONGEST, _MOST_ERRORS = 4000, 20
 
 
 class _Location(msgspec.Struct):
@@ -33,14 +34,15 @@ class _Body(msgspec.Struct):
 def _read(answer: Answer) -> _Body:
     try:
         return msgspec.json.decode(answer.body, type=_Body)
-    except msgspec.DecodeError:
-        return _Body(message=f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}".strip())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Such as a proxy's page.
+        return _Body(message=f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}")
 
 
 def refusal(answer: Answer, path: str = "") -> StoreRejectedError:
     """Return why OPA refuses a write of data; `path` is what it was about, where that is known."""
     body = _read(answer)
-    message = "; ".join([body.message, *(_line(detail) for detail in body.errors)])
+    message = _words([body.message or str(answer.status), *_lines(body)])
     kind = PathConflictError if any(sign in message for sign in _CONFLICTS) else StoreRejectedError
     return kind(f"OPA refuses {path or 'the commit'}: {message}", path=path)
 
@@ -48,8 +50,20 @@ def refusal(answer: Answer, path: str = "") -> StoreRejectedError:
 def policy_refusal(answer: Answer, policy_id: str) -> StoreRejectedError:
     """Return why OPA refuses a policy, each of its errors with file, row and column as `file:row:col: message`."""
     body = _read(answer)
-    lines = [_line(detail) for detail in body.errors] or [body.message]
-    return StoreRejectedError(f"OPA refuses {policy_id}: {'; '.join(lines)}", path=policy_id)
+    words = _words(_lines(body) or [body.message or str(answer.status)])
+    return StoreRejectedError(f"OPA refuses {policy_id}: {words}", path=policy_id)
+
+
+def _lines(body: _Body) -> list[str]:
+    lines = [_line(detail) for detail in body.errors[:_MOST_ERRORS]]
+    more = len(body.errors) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
+
+
+def _words(parts: list[str]) -> str:
+    """Put it on one line that a log can bear."""
+    text = " ".join("; ".join(parts).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _line(detail: _Detail) -> str:
