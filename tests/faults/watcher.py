@@ -99,7 +99,7 @@ class Watcher:
         complaint = self._judge(sample, self._last_ready)
         if complaint is not None:
             self.wrong.append((complaint, sample))
-        if sample.ready:
+        elif sample.ready:
             self._last_ready = sample
 
     def _ask(self) -> Sample | None:
