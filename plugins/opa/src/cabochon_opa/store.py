@@ -69,7 +69,7 @@ class OpaPolicyStore(PolicyStore):
     """
 
     traits: ClassVar[StoreTraits] = StoreTraits(
-        policy_unit="files", data_unit="documents", atomic="commit", max_changes=400, reserved=(_SYSTEM,)
+        policy_unit="files", data_unit="documents", atomic="commit", max_changes=500, reserved=(_SYSTEM,)
     )
 
     def __init__(self, client: OpaClient, data: DataWriter, delivery: PolicyDelivery, single: SinglePolicies) -> None:

@@ -1,39 +1,26 @@
-"""What the store keeps in OPA for itself, below `/system/cabochon`: the marker of the last commit, and who owns what.
+"""What the store keeps in OPA for itself, below `/system/cabochon`: the marker of the last commit.
 
 The marker is a key, not a value: OPA has no test operation, but a `remove` of what is not there refuses a whole patch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from cabochon.document_path import DocumentPath
 from cabochon.policy_store import Guard, Marker
 from cabochon_opa.client import Answer
+from cabochon_opa.data.owned_list import OWNED
 from cabochon_opa.data.plan import Plan
 
-__all__ = [
-    "COMMIT",
-    "OWNED",
-    "PARENTS",
-    "add_guard",
-    "add_ownership",
-    "marker_in",
-    "owned_in",
-    "owned_key",
-    "with_parents",
-]
+__all__ = ["COMMIT", "PARENTS", "add_guard", "marker_in"]
 
 COMMIT: Final = "/v1/data/system/cabochon/commit"
-OWNED: Final = "/v1/data/system/cabochon/owned"
 PARENTS: Final = (COMMIT, OWNED)
 """Made, if they are missing, before the first commit."""
 
 _COMMIT_PATH = ("system", "cabochon", "commit")
-_OWNED_PATH = ("system", "cabochon", "owned")
 
 
 class _Members(msgspec.Struct):
@@ -50,24 +37,6 @@ def add_guard(plan: Plan, guard: Guard) -> None:
     plan.add(None, (*_COMMIT_PATH, leaves), b"true")
 
 
-def add_ownership(plan: Plan, claims: Iterable[DocumentPath], releases: Iterable[DocumentPath]) -> None:
-    """Put paths on the list of owned ones, and take others, which have to be on it, from it."""
-    for path in releases:
-        plan.remove(None, owned_key(path))
-    for path in claims:
-        plan.add(None, owned_key(path), b"true")
-
-
-def owned_key(path: DocumentPath) -> tuple[str, ...]:
-    """Return where a claimed path stands."""
-    return (*_OWNED_PATH, path.pointer())
-
-
-def with_parents(keys: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """Return these keys of the list, and the paths above them."""
-    return {key[:depth] for key in keys for depth in range(1, len(key) + 1)}
-
-
 def marker_in(answer: Answer) -> Marker | None:
     """Read the marker; None if there is none, or no way to tell which of several holds."""
     members = _members(answer)
@@ -75,11 +44,6 @@ def marker_in(answer: Answer) -> Marker | None:
         return None
     epoch, _, number = next(iter(members)).rpartition("-")
     return Marker(epoch, int(number)) if epoch and number.isdecimal() else None
-
-
-def owned_in(answer: Answer) -> list[DocumentPath]:
-    """Read the list of owned paths, sorted."""
-    return sorted(DocumentPath.from_pointer(text) for text in _members(answer))
 
 
 def _key(marker: Marker) -> str:
