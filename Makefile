@@ -19,6 +19,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 ARGS ?=
 # Test processes side by side. `make test WORKERS=0` runs in one, which a debugger needs.
 WORKERS ?= 2
+# What `make bench` measures: a file in benchmarks/.
+BENCH ?= pipeline
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,8 +73,8 @@ typecheck: $(VENV)/.stamp-dev ## Check the types, strictly, tests included
 docs: $(VENV)/.stamp-dev ## Write the pages of docs/ that follow from the code
 	@$(BIN)/python docs/generate.py $(ARGS)
 
-bench: $(VENV)/.stamp-dev ## Measure the pipeline
-	@$(BIN)/python benchmarks/pipeline.py $(ARGS)
+bench: $(VENV)/.stamp-dev ## Measure the pipeline, or with BENCH=opa the agent and a real OPA
+	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 mutants: $(VENV)/.stamp-dev ## Break the code on purpose and see that the tests notice
 	@$(BIN)/python tests/mutants/run.py $(ARGS)
