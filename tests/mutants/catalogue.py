@@ -277,7 +277,7 @@ MUTANTS = (
     Mutant(
         "look at an idle engine no more",
         "cabochon.committer",
-        "        if not await self._recovery.probe():\n            return\n",
+        "        if self._limits.probe and not await self._recovery.probe():\n            return\n",
         "        return\n",
         ("test_rule_09",),
     ),

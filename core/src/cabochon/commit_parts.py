@@ -51,7 +51,19 @@ def alive_entries(parts: Sequence[Part]) -> list[Entry]:
 
 
 def halved(parts: list[Part]) -> list[list[Part]] | None:
-    """Cut a group in two by entries that still write something; None if there are not two of them."""
+    """Cut a group in two by entries that still write something; None if there are not two of them.
+
+    An update is only cut where it is the only one that still writes: a reader is not to see half of it.
+    """
+    sizes = [len(alive_entries([part])) for part in parts]
+    writing = [at for at, size in enumerate(sizes) if size]
+    if len(writing) > 1:
+        middle = next((at for at in writing[1:] if 2 * sum(sizes[:at]) >= sum(sizes)), writing[-1])
+        return [parts[:middle], parts[middle:]]
+    return _halved_inside(parts)
+
+
+def _halved_inside(parts: list[Part]) -> list[list[Part]] | None:
     alive = alive_entries(parts)
     if len(alive) < 2:  # noqa: PLR2004
         return None

@@ -62,6 +62,13 @@ class EngineSender:
             EngineAway: no answer within the deadline.
             StateLostError: the engine does not hold what we left in it.
         """
+        self._asked_at = anyio.current_time()
+        try:
+            return await self._send(changes, by_value=by_value)
+        finally:
+            self._asked_at = None
+
+    async def _send(self, changes: Changes, *, by_value: bool) -> CommitResult:
         deadline = anyio.current_time() + self._timeout_s + _size_bytes(changes) / _SLOWEST_BYTES_PER_S
         tries = breaks = 0
         guard = changes.guard if isinstance(self._view.store, SupportsMarker) else None
@@ -113,7 +120,6 @@ class EngineSender:
             self._view.landed(guard)
 
     async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError | _Broke:
-        self._asked_at = anyio.current_time()
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
                 return await self._view.store.commit(changes)
@@ -128,8 +134,6 @@ class EngineSender:
             error = StoreUnavailableError(f"{type(err).__name__}: {err}")
             log.warning("commit.broke", error=str(error))
             return _Broke(error)
-        finally:
-            self._asked_at = None
 
     async def _landed_after_all(self, guard: Guard, deadline: float) -> bool:
         """Read the marker back until the engine says whether the commit is in force."""
