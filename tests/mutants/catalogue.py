@@ -275,6 +275,13 @@ MUTANTS = (
         ("test_rule_09",),
     ),
     Mutant(
+        "take a dropped write for its source's",
+        "cabochon.transaction_record",
+        "        source=None if superseded else update.source,\n",
+        "        source=update.source,\n",
+        ("test_scenario_with_an_engine_that_changes_its_mind",),
+    ),
+    Mutant(
         "look at an idle engine no more",
         "cabochon.committer",
         "        if self._limits.probe and not await self._recovery.probe():\n            return\n",

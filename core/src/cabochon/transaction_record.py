@@ -39,6 +39,8 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
             patched=() if entry.replaces else (entry.path,),
             source=update.source,
         )
+    # What has replaced an initial source's document counts for it when it is in force itself, and not before.
+    superseded = any(entry.state is EntryState.SUPERSEDED for entry in entries)
     errors = [entry.error for entry in entries if entry.error is not None]
     return TransactionRecord(
         number=update.number,
@@ -56,7 +58,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
             for entry in entries
             if _is_missing(entry)
         ),
-        source=update.source,
+        source=None if superseded else update.source,
         remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
     )
 
