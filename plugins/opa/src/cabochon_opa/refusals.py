@@ -6,6 +6,7 @@ import msgspec
 
 from cabochon.errors import PathConflictError, StoreRejectedError
 from cabochon_opa.client import Answer
+from cabochon_opa.opa_errors import OpaError
 
 __all__ = ["policy_refusal", "refusal"]
 
@@ -13,22 +14,10 @@ _CONFLICTS = ("conflicting rule for data path", "is owned by bundle", "conflict"
 _LONGEST, _MOST_ERRORS = 4000, 20
 
 
-class _Location(msgspec.Struct):
-    file: str = ""
-    row: int = 0
-    col: int = 0
-
-
-class _Detail(msgspec.Struct):
-    message: str = ""
-    code: str = ""
-    location: _Location | None = None
-
-
 class _Body(msgspec.Struct):
     message: str = ""
     code: str = ""
-    errors: list[_Detail] = []
+    errors: list[OpaError] = []
 
 
 def _read(answer: Answer) -> _Body:
@@ -66,7 +55,7 @@ def _words(parts: list[str]) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def _line(detail: _Detail) -> str:
+def _line(detail: OpaError) -> str:
     where = detail.location
     if where is None or not where.row:
         return f"{detail.code}: {detail.message}"

@@ -8,6 +8,7 @@ import msgspec
 
 from cabochon.errors import StoreRejectedError
 from cabochon_opa.bundle.opa_config import BUNDLE_NAME
+from cabochon_opa.opa_errors import OpaError
 
 __all__ = ["Report", "read_report", "refusal_of"]
 
@@ -46,25 +47,13 @@ class Report:
     last_request: str = ""
 
 
-class _Location(msgspec.Struct):
-    file: str = ""
-    row: int = 0
-    col: int = 0
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str = ""
-    location: _Location | None = None
-
-
 class _Bundle(msgspec.Struct):
     active_revision: str = ""
     code: str = ""
     message: str = ""
     http_code: int | str | None = None
     last_request: str = ""
-    errors: list[_Error] = []
+    errors: list[OpaError] = []
 
 
 class _Labels(msgspec.Struct):
@@ -107,7 +96,7 @@ def refusal_of(report: Report) -> StoreRejectedError:
     return StoreRejectedError(f"OPA refuses the policies: {'; '.join(lines) or report.message}", path=file)
 
 
-def _problem(error: _Error) -> Problem:
+def _problem(error: OpaError) -> Problem:
     message = f"{error.code}: {error.message}" if error.code else error.message
     if error.location is None:
         return Problem(message)

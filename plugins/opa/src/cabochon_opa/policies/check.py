@@ -20,6 +20,7 @@ from cabochon.policy_store import PolicyProblem
 from cabochon_opa.client import OpaClient
 from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.inline.binary import find_opa
+from cabochon_opa.opa_errors import OpaError, OpaErrorLocation
 
 __all__ = ["PolicyCheck", "read_problems"]
 
@@ -34,20 +35,8 @@ _V1_ONLY = b'{"query":"1 in [1]"}'
 """Rego v0 knows `in` only after an import, and a query has none."""
 
 
-class _Location(msgspec.Struct):
-    file: str = ""
-    row: int = 0
-    col: int = 0
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str = ""
-    location: _Location | None = None
-
-
 class _Report(msgspec.Struct):
-    errors: list[_Error]
+    errors: list[OpaError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +141,7 @@ def read_problems(report: bytes, ids: Sequence[str]) -> list[PolicyProblem]:
 
     problems: list[PolicyProblem] = []
     for error in errors:
-        where = error.location or _Location()
+        where = error.location or OpaErrorLocation()
         message = f"{error.code}: {_FILE.sub(named, error.message)}"
         policy_id = _FILE.sub(named, where.file)
         problems.append(PolicyProblem(id=policy_id, message=message, row=where.row or None, column=where.col or None))
