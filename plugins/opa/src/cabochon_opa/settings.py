@@ -98,7 +98,7 @@ class OpaStoreSettings(Settings):
     v0_compatible: bool = Field(
         default=True,
         validation_alias="OPAL_OPA_V0_COMPAT",
-        description="Policies are Rego v0: inline OPA and `opa check` get --v0-compatible.",
+        description="Policies are Rego v0: inline OPA gets --v0-compatible.",
     )
     policy_delivery: Literal["rest", "bundle"] = Field(
         default="rest",
