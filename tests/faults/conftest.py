@@ -10,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cabochon_opa.testing import NoOpaError, RealOpa, opa_binary
+from cabochon_opa.testing import RealOpa, opa_or_skip
 
 
 @pytest.fixture(scope="session")
 def opa_path() -> Path:
     """The executable; without one the tests skip, except in CI."""
-    try:
-        return opa_binary()
-    except NoOpaError as err:
-        if os.environ.get("CI", "").lower() in {"", "0", "false"}:
-            pytest.skip(str(err))
-        pytest.fail(str(err))
+    return opa_or_skip()
 
 
 @pytest.fixture

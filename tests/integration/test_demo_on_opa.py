@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cabochon_opa.testing import NoOpaError, opa_binary
+from cabochon_opa.testing import opa_or_skip
 
 CABOCHON = str(Path(sys.executable).with_name("cabochon"))
 PATIENCE_S = 90
@@ -22,12 +22,7 @@ PATIENCE_S = 90
 @pytest.fixture(scope="module")
 def opa_path() -> Path:
     """The executable; without one the tests skip, except in CI."""
-    try:
-        return opa_binary()
-    except NoOpaError as err:
-        if os.environ.get("CI", "").lower() in {"", "0", "false"}:
-            pytest.skip(str(err))
-        pytest.fail(str(err))
+    return opa_or_skip()
 
 
 def environment(**more: str) -> dict[str, str]:
