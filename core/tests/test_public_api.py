@@ -48,6 +48,7 @@ def test_contract_is_exported_whole() -> None:
         "CallbackReporterType",
         "CommandType",
         "FetcherType",
+        "HostedRoutes",
         "HttpRoutesType",
         "PolicyStoreType",
         "ServiceType",

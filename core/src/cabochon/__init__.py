@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         AgentContext,
         AsgiApp,
         CommandType,
+        HostedRoutes,
         HttpRoutesType,
         ServiceType,
     )
@@ -150,6 +151,7 @@ __all__ = [
     "Fetcher",
     "FetcherType",
     "Guard",
+    "HostedRoutes",
     "HttpRoutesType",
     "InstalledPlugin",
     "Marker",
@@ -267,7 +269,7 @@ _HOMES = {
         "Unknown",
         "Write",
     ),
-    "service": ("AgentContext", "AsgiApp", "CommandType", "HttpRoutesType", "ServiceType"),
+    "service": ("AgentContext", "AsgiApp", "CommandType", "HostedRoutes", "HttpRoutesType", "ServiceType"),
     "settings": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),
     "transaction_listener": ("TransactionListener", "TransactionListenerType"),
     "update_source": (

@@ -19,7 +19,7 @@ from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
 from cabochon.policy_store import PolicyStore
 from cabochon.scheduler import Update
-from cabochon.service import AgentContext, ServiceType
+from cabochon.service import AgentContext, HostedRoutes, HttpRoutesType, ServiceType
 from cabochon.settings import CoreSettings
 from cabochon.transaction_listener import TransactionListener
 from cabochon.transaction_log import TransactionRecord
@@ -38,7 +38,11 @@ class Agent:
     """An agent whose plugins are open; `run` keeps the engine in sync, `stop` ends it."""
 
     def __init__(
-        self, pipeline: Pipeline, services: Iterable[Registered[ServiceType]], environ: Mapping[str, str] | None
+        self,
+        pipeline: Pipeline,
+        services: Iterable[Registered[ServiceType]],
+        routes: Iterable[Registered[HttpRoutesType]],
+        environ: Mapping[str, str] | None,
     ) -> None:
         self.pipeline = pipeline
         self.context = AgentContext(
@@ -48,8 +52,10 @@ class Agent:
             metrics=pipeline.metrics,
             refresh_data=pipeline.refresh_data,
             refresh_policies=pipeline.refresh_policies,
+            http_routes=self._hosted_routes,
         )
         self._services = [(service, service.load_settings(environ)) for service in services]
+        self._routes = [(one, one.load_settings(environ)) for one in routes]
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`. Services of phase `before_store` start first and stop last.
@@ -82,6 +88,20 @@ class Agent:
     def stop(self) -> None:
         """Take nothing in any more, finish, and end `run`."""
         self.pipeline.stop()
+
+    def _hosted_routes(self) -> list[HostedRoutes]:
+        hosted: list[HostedRoutes] = []
+        for routes, settings in self._routes:
+            try:
+                app = routes.registration.app(settings, self.context)
+            except Exception as err:  # noqa: BLE001 - a guarded edge: one plugin's routes must not cost the others theirs
+                self.context.metrics.count("http_routes.failed")
+                log.error(  # noqa: TRY400 - the traceback is the plugin author's business
+                    "http_routes.failed", routes=routes.name, error=_described(err)
+                )
+            else:
+                hosted.append(HostedRoutes(name=routes.name, mount_path=routes.registration.mount_path, app=app))
+        return hosted
 
     @asynccontextmanager
     async def _phase(self, phase: str) -> AsyncGenerator[None]:
@@ -213,7 +233,12 @@ async def open_agent(
             update_source=type(source).__name__ if source_type is None else source_type.name,
             plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
         )
-        yield Agent(Pipeline(parts, settings, observe=observe), plugins.services_for(store_type.name), environ)
+        yield Agent(
+            Pipeline(parts, settings, observe=observe),
+            plugins.services_for(store_type.name),
+            plugins.http_routes_for(store_type.name),
+            environ,
+        )
 
 
 async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens

@@ -85,7 +85,9 @@ class Pipeline:
         self._wall = wall
         self._random = random if random is not None else Random()  # noqa: S311 - jitter, no secret
         store, source = parts.store, parts.source
-        self.register = CallbackRegister(settings.default_update_callbacks, settings.default_update_callback_config)
+        chosen = "default_update_callbacks" in settings.model_fields_set
+        callbacks = settings.default_update_callbacks if chosen else source.callbacks
+        self.register = CallbackRegister(callbacks, settings.default_update_callback_config)
         self._view = EngineView(
             store,
             DesiredState(owned_facts=store.traits.data_unit == "facts"),

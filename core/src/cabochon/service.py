@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -17,13 +17,28 @@ if TYPE_CHECKING:
     from cabochon.transaction import TransactionalStore
     from cabochon.transaction_log import TransactionLog
 
-__all__ = ["AgentContext", "AsgiApp", "CommandType", "HttpRoutesType", "ServiceType"]
+__all__ = ["AgentContext", "AsgiApp", "CommandType", "HostedRoutes", "HttpRoutesType", "ServiceType"]
 
 _Message: TypeAlias = MutableMapping[str, Any]
 AsgiApp: TypeAlias = Callable[
     [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
 ]
 """An ASGI 3 application."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedRoutes:
+    """Routes of a plugin, ready to be served.
+
+    Attributes:
+        name: as they are registered.
+        mount_path: where they hang, such as `/callbacks`.
+        app: the application; `root_path` of its scopes may or may not hold the mount path.
+    """
+
+    name: str
+    mount_path: str
+    app: AsgiApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +52,8 @@ class AgentContext:
         metrics: counters and depths by name.
         refresh_data: fetch the base data again, as new arrivals.
         refresh_policies: ask the source for all policies again.
+        http_routes: builds the routes that plugins offer for this agent's store, sorted by name; for whoever serves HTTP.
+            Routes that can't be built are logged by name and left out.
     """
 
     policy_store: TransactionalStore
@@ -45,6 +62,7 @@ class AgentContext:
     metrics: Metrics
     refresh_data: Callable[[], Awaitable[None]]
     refresh_policies: Callable[[], Awaitable[None]]
+    http_routes: Callable[[], Sequence[HostedRoutes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 from pydantic_settings import BaseSettings
 
-from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
+from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, UpdateCallback
 
 __all__ = [
     "Connected",
@@ -73,6 +73,9 @@ class UpdateSource(ABC):
 
     has_policies: bool = True
     """Whether it ever gives policies; False leaves the policy half out of `ready` and `healthy`."""
+
+    callbacks: UpdateCallback = UpdateCallback()
+    """Who gets every report unless `OPAL_DEFAULT_UPDATE_CALLBACKS` says otherwise, such as the server followed."""
 
     @abstractmethod
     def events(self) -> AsyncIterator[SourceEvent]:

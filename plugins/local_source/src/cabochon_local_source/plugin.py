@@ -16,5 +16,6 @@ def cabochon_update_sources() -> Iterator[UpdateSourceType]:
         name="local",
         summary="Updates from a file or standard input, policies from a folder",
         open=open_local_source,
+        for_tests=True,
         settings=LocalSourceSettings,
     )
