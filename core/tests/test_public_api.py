@@ -48,7 +48,6 @@ def test_contract_is_exported_whole() -> None:
         "CallbackReporterType",
         "CommandType",
         "FetcherType",
-        "HostedRoutes",
         "HttpRoutesType",
         "PolicyStoreType",
         "ServiceType",

@@ -21,8 +21,10 @@ from structlog.testing import capture_logs
 
 from cabochon import (
     AgentContext,
+    AsgiApp,
     ConfigurationError,
     Connected,
+    HttpRoutesType,
     Plugins,
     ServiceType,
     Settings,
@@ -31,7 +33,7 @@ from cabochon import (
 )
 from cabochon.agent import open_agent
 from cabochon.base_data_source import BaseDataSource
-from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
+from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, UpdateCallback
 from cabochon.settings import CoreSettings
 from cabochon_mock_store import MockEngine, mock_store_type
 
@@ -189,6 +191,54 @@ async def test_service_of_another_store_does_not_run() -> None:
         await agent.run_until_source_ends()
 
     assert ["starts"] == told
+
+
+async def test_routes_of_plugins_are_built_for_who_serves_them() -> None:
+    """
+    Those of this store, sorted by name; one that can't be built is named, counted and left out.
+    """
+
+    async def app(*_: object) -> None:
+        """Answer nothing: it is never called."""
+
+    def broken(_settings: object, _context: AgentContext) -> AsgiApp:
+        raise OSError("no file")
+
+    class Offers(_Services):
+        @hookimpl
+        def cabochon_http_routes(self) -> list[HttpRoutesType]:
+            return [
+                HttpRoutesType(name="b", summary="x", mount_path="/b", app=lambda _settings, _context: app),
+                HttpRoutesType(name="a", summary="x", mount_path="/a", app=broken),
+                HttpRoutesType(name="c", summary="x", mount_path="/c", app=broken, stores=("OPA",)),
+            ]
+
+    with capture_logs() as events:
+        async with open_agent(
+            Plugins.of(("p", Offers(MockEngine()))), SETTINGS, source=BaseDataSource(DataSourceConfig()), environ={}
+        ) as agent:
+            hosted = agent.context.http_routes()
+
+    assert [("b", "/b", app)] == [(one.name, one.mount_path, one.app) for one in hosted]
+    assert [("a", "OSError: no file")] == [
+        (event["routes"], event["error"]) for event in events if event["event"] == "http_routes.failed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [({}, ["http://source/report"]), ({"default_update_callbacks": "http://mine"}, ["http://mine"])],
+)
+async def test_source_names_the_default_callbacks(chosen: dict[str, str], told: list[str]) -> None:
+    """
+    They hold unless the operator chose others.
+    """
+    source = BaseDataSource(DataSourceConfig())
+    source.callbacks = UpdateCallback(callbacks=("http://source/report",))
+    settings = CoreSettings.model_validate({"policy_store_type": "MOCK", **chosen})
+
+    async with open_agent(Plugins.of(("p", _Services(MockEngine()))), settings, source=source, environ={}) as agent:
+        assert told == [entry.url for entry in agent.context.callbacks.entries()]
 
 
 def _environment(**variables: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 if TYPE_CHECKING:
     import click
 
+    from cabochon.connectivity import Connectivity
     from cabochon.metrics import Metrics
     from cabochon.reporting import CallbackRegister
     from cabochon.transaction import TransactionalStore
@@ -52,8 +53,9 @@ class AgentContext:
         metrics: counters and depths by name.
         refresh_data: fetch the base data again, as new arrivals.
         refresh_policies: ask the source for all policies again.
-        http_routes: builds the routes that plugins offer for this agent's store, sorted by name; for whoever serves HTTP.
-            Routes that can't be built are logged by name and left out.
+        http_routes: builds the routes that plugins offer for this agent's store, sorted by name; for whoever serves
+            HTTP. Routes that can't be built are logged by name and left out.
+        connectivity: the switch between the agent and its update source: `disable`, `enable`.
     """
 
     policy_store: TransactionalStore
@@ -63,6 +65,7 @@ class AgentContext:
     refresh_data: Callable[[], Awaitable[None]]
     refresh_policies: Callable[[], Awaitable[None]]
     http_routes: Callable[[], Sequence[HostedRoutes]]
+    connectivity: Connectivity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
