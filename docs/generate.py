@@ -4,7 +4,8 @@
     python docs/generate.py --check    exit with 1 if one is not as it would be written
 
 Settings come from the models of the core and of the plugins in this repository, commands from click's own help, the
-sections on hooks in docs/plugins.md from the docstrings of the contract.
+sections on hooks in docs/plugins.md from the docstrings of the contract. OPAL's variables beside ours, the page and the
+catalogue that ships with the core, are docs/environment.py's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic_settings import BaseSettings
 
 from cabochon import _registrations as registrations
 from cabochon import hookspecs
@@ -37,6 +39,9 @@ from cabochon.update_source import UpdateSource
 __all__ = ["pages", "sentences"]
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))  # tests load this file by its path
+import environment  # noqa: E402
+
 _BEGIN, _END = "<!-- hooks: written by docs/generate.py -->", "<!-- end of hooks -->"
 _NOTE = "<!-- Written by docs/generate.py: change the code, then `make docs`. -->"
 _ABOUT_SETTINGS = """\
@@ -65,12 +70,15 @@ _BEHIND: Mapping[str, type] = {
 def pages() -> dict[Path, str]:
     """Every generated page with its text as it should be."""
     plugins = _plugins_of_this_repository()
+    models = [("core", CoreSettings), *plugins.settings_models()]
     guide = DOCS / "plugins.md"
     before, _, rest = guide.read_text("utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
     return {
-        DOCS / "reference/settings.md": _settings(plugins),
+        DOCS / "reference/settings.md": _settings(models),
         DOCS / "reference/cli.md": _commands(plugins),
+        DOCS / "reference/environment.md": environment.page(models, _NOTE),
+        environment.CATALOGUE: environment.text_of(environment.catalogue(models)),
         guide: f"{before}{_BEGIN}\n\n{_hooks()}\n{_END}{after}",
     }
 
@@ -84,9 +92,9 @@ def _plugins_of_this_repository() -> Plugins:
 # -------------------------------------------------------------------------------------------------------- settings
 
 
-def _settings(plugins: Plugins) -> str:
+def _settings(models: list[tuple[str, type[BaseSettings]]]) -> str:
     by_owner: dict[str, list[SettingRow]] = {}
-    for row in setting_rows([("core", CoreSettings), *plugins.settings_models()], {}):
+    for row in setting_rows(models, {}):
         by_owner.setdefault(row.owner, []).append(row)
     parts = [
         f"# Settings\n\n{_NOTE}\n",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr
 from structlog.testing import capture_logs
 
 from cabochon import Masked, Settings
+from cabochon.peer_variables import peer_variables
 from cabochon.settings import CoreSettings
 from cabochon.settings_page import SettingRow, setting_rows, unknown_variables, warn_of_unknown_variables
 
@@ -164,3 +165,36 @@ def test_unknown_variables_are_logged_as_warnings() -> None:
     assert [
         {"event": "setting.unknown", "log_level": "warning", "variable": "OPAL_S_TOKN", "did_you_mean": "OPAL_S_TOKEN"}
     ] == events
+
+
+def test_variable_of_opal_s_that_is_not_supported_is_warned_about_with_the_reason() -> None:
+    """
+    Its user set it on purpose: the nearest name would be no help.
+    """
+    with capture_logs() as events:
+        warn_of_unknown_variables({"OPAL_LOG_DIAGNOSE": "true", "OPAL_POLICY_REPO_URL": "x"}, [CoreSettings])
+
+    assert [("setting.unsupported", "OPAL_LOG_DIAGNOSE"), ("setting.unsupported", "OPAL_POLICY_REPO_URL")] == [
+        (event["event"], event["variable"]) for event in events
+    ]
+    assert "tokens" in events[0]["why"]
+    assert "only OPAL's server reads it" == events[1]["why"]
+
+
+def test_variable_of_a_plugin_that_is_not_loaded_names_the_plugin() -> None:
+    """
+    The name is right; what would read it is missing.
+    """
+    (found,) = unknown_variables({"OPAL_POLICY_STORE_URL": "http://opa"}, ["OPAL_POLICY_STORE_TYPE"])
+
+    assert "what reads it is not loaded: cabochon-opa, see `cabochon plugins`" == found.why
+    assert str(found).startswith("OPAL_POLICY_STORE_URL is set, but what reads it is not loaded")
+
+
+def test_every_reason_reads_well_in_one_line() -> None:
+    """
+    They are shown after "is set, but", and in a table.
+    """
+    for name, one in peer_variables().items():
+        assert "\n" not in one.reason, name
+        assert not one.reason.endswith("."), name

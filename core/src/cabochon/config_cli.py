@@ -15,7 +15,7 @@ from cabochon.errors import ConfigurationError
 from cabochon.plugins import Plugins
 from cabochon.plugins_cli import installed_plugins
 from cabochon.settings import CoreSettings
-from cabochon.settings_page import SettingRow, UnknownVariable, setting_rows, unknown_variables
+from cabochon.settings_page import SettingRow, setting_rows, unknown_variables
 
 __all__ = ["config"]
 
@@ -41,17 +41,12 @@ def config(ctx: click.Context, *, as_json: bool) -> None:
     else:
         _print(rows)
     for unknown in unknown_variables(os.environ, {name for row in rows for name in row.variables}):
-        click.echo(f"cabochon: {_unread(unknown)}", err=True)
+        click.echo(f"cabochon: {unknown}", err=True)
     problems = [row.problem for row in rows if row.problem]
     for problem in problems:
         click.echo(f"cabochon: {problem}", err=True)
     if problems:
         ctx.exit(1)
-
-
-def _unread(unknown: UnknownVariable) -> str:
-    meant = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
-    return f"{unknown.name} is set, but nothing that is installed reads it{meant}"
 
 
 def _print(rows: Sequence[SettingRow]) -> None:

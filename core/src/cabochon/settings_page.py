@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cabochon.errors import ConfigurationError
+from cabochon.peer_variables import why_unread
 from cabochon.settings_model import MASK, PREFIX, is_secret, load_settings, masked_urls, variables_of
 
 __all__ = ["SettingRow", "UnknownVariable", "setting_rows", "unknown_variables", "warn_of_unknown_variables"]
@@ -60,10 +61,22 @@ class SettingRow:
 
 @dataclass(frozen=True, slots=True)
 class UnknownVariable:
-    """A variable with our prefix that no model reads, and the known one it resembles."""
+    """A variable with our prefix that no model reads.
+
+    Attributes:
+        name: the variable.
+        nearest: the known one that it resembles, if any.
+        why: why nobody reads it, if it is OPAL's; else "".
+    """
 
     name: str
-    nearest: str | None
+    nearest: str | None = None
+    why: str = ""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        meant = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{self.name} is set, but {self.why or f'nothing that is installed reads it{meant}'}"
 
 
 def setting_rows(models: Iterable[tuple[str, type[BaseSettings]]], environ: Mapping[str, str]) -> list[SettingRow]:
@@ -152,13 +165,20 @@ def _hidden(value: object) -> object:
 
 
 def unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[UnknownVariable]:
-    """Find the variables with our prefix that nobody reads, each with the known name it resembles, sorted."""
+    """Find the variables with our prefix that nobody reads, sorted: why, if OPAL has them, else whom they resemble."""
     names = set(known)
     return [
-        UnknownVariable(name, next(iter(get_close_matches(name, sorted(names), n=1, cutoff=0.8)), None))
+        _unknown(name, names)
         for name, value in sorted(environ.items())
         if name.startswith(PREFIX) and name not in names and not _is_service_link(name, value)
     ]
+
+
+def _unknown(name: str, known: Collection[str]) -> UnknownVariable:
+    why = why_unread(name)
+    if why:
+        return UnknownVariable(name, why=why)
+    return UnknownVariable(name, next(iter(get_close_matches(name, sorted(known), n=1, cutoff=0.8)), None))
 
 
 def _is_service_link(name: str, value: str) -> bool:
@@ -166,7 +186,13 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def warn_of_unknown_variables(environ: Mapping[str, str], models: Iterable[type[BaseSettings]]) -> None:
-    """Log a warning for each variable with our prefix that no installed part reads: most are slips of the pen."""
+    """Log a warning for each variable with our prefix that no installed part reads.
+
+    Those that OPAL has are there on purpose, and the reason is given; most others are slips of the pen.
+    """
     known = [name for model in models for names in variables_of(model).values() for name in names]
     for unknown in unknown_variables(environ, known):
-        log.warning("setting.unknown", variable=unknown.name, did_you_mean=unknown.nearest)
+        if unknown.why:
+            log.warning("setting.unsupported", variable=unknown.name, why=unknown.why)
+        else:
+            log.warning("setting.unknown", variable=unknown.name, did_you_mean=unknown.nearest)
