@@ -41,8 +41,8 @@ def events() -> set[tuple[str, str]]:
 
 
 def metrics() -> set[tuple[str, str]]:
-    """Every metric with what it is, "counter" or "gauge"."""
-    kinds = {"count": "counter", "gauge": "gauge"}
+    """Every metric with what it is, "counter", "gauge" or "duration"."""
+    kinds = {"count": "counter", "gauge": "gauge", "observe": "duration"}
     found = (
         (_text(call), kinds[method])
         for name, method, call in _calls()

@@ -141,6 +141,7 @@ def accept(kind: Kind[R], item: object) -> R:
         _require(item.sandbox is None or callable(item.sandbox), f"{where}: sandbox must be callable, or None")
     if isinstance(item, HttpRoutesType):
         _require(_is_text(item.mount_path, re.compile(r"/.*")), f"{where}: mount_path must start with '/'")
+        _require(item.public in {True, False}, f"{where}: public must be True or False")
     if isinstance(item, ServiceType):
         _require(item.phase in {"before_store", "after_store"}, f"{where}: phase must be before_store or after_store")
     _accept_settings(where, item.settings)

@@ -62,11 +62,12 @@ class EngineSender:
             EngineAway: no answer within the deadline.
             StateLostError: the engine does not hold what we left in it.
         """
-        self._asked_at = anyio.current_time()
+        started = self._asked_at = anyio.current_time()
         try:
             return await self._send(changes, by_value=by_value)
         finally:
             self._asked_at = None
+            self._metrics.observe("commits.duration", anyio.current_time() - started)
 
     async def _send(self, changes: Changes, *, by_value: bool) -> CommitResult:
         deadline = anyio.current_time() + self._timeout_s + _size_bytes(changes) / _SLOWEST_BYTES_PER_S

@@ -74,7 +74,9 @@ class FetchPool:
             for attempt in range(1, self._retry.attempts + 1):
                 try:
                     async with self._room:
+                        started = anyio.current_time()
                         raw = await fetcher.fetch(spec.url, spec.config or {})
+                        self._metrics.observe("fetches.duration", anyio.current_time() - started)
                     return await _checked(spec, raw)
                 except FetchError as err:
                     last = err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -35,11 +35,15 @@ class HostedRoutes:
         name: as they are registered.
         mount_path: where they hang, such as `/callbacks`.
         app: the application; `root_path` of its scopes may or may not hold the mount path.
+        public: see `HttpRoutesType`.
+        openapi: see `HttpRoutesType`.
     """
 
     name: str
     mount_path: str
     app: AsgiApp
+    public: bool = False
+    openapi: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,10 @@ class HttpRoutesType:
         app: takes an instance of `settings` (or None) and the context, gives an ASGI application.
         stores: names of the stores they go with, compared without case; empty for all.
         settings: the routes' settings model.
+        public: anyone may ask, such as for a health document; otherwise whoever serves HTTP lets in only those who show
+            a token of a listener, as soon as tokens are in use.
+        openapi: what the routes are, for the description of the API: Path Item Objects of OpenAPI 3.1 by the path below
+            `mount_path`, such as `{"/config": {"get": {"summary": "..."}}}`.
     """
 
     name: str
@@ -110,6 +118,8 @@ class HttpRoutesType:
     app: Callable[[Any, AgentContext], AsgiApp]
     stores: tuple[str, ...] = ()
     settings: type[BaseSettings] | None = None
+    public: bool = False
+    openapi: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,7 @@ class UpdateEnd:
                 self._moot(self.book.landed(entry.path, update.origin))
 
     def _tell(self, update: Update, record: TransactionRecord) -> None:
+        self.metrics.observe("transactions.duration", max(0.0, record.ended_at - record.created_at))
         if record.success:
             self.metrics.count("transactions.succeeded")
             log.info("transaction.ended", update_id=record.id, number=record.number, success=True)

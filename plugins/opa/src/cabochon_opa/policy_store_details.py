@@ -75,7 +75,25 @@ def policy_store_routes() -> HttpRoutesType:
         app=_app,
         stores=("OPA",),
         settings=DetailsSettings,
+        openapi={_PATH: {"get": _description()}},
     )
+
+
+def _description() -> dict[str, Any]:
+    """Describe the route as an Operation Object of OpenAPI 3.1."""
+    _, schemas = msgspec.json.schema_components([PolicyStoreDetails])
+    return {
+        "summary": "Where the policy store is, and how to get in",
+        "description": "Without secrets if OPAL_EXCLUDE_POLICY_STORE_SECRETS is set.",
+        "operationId": "get_policy_store_details",
+        "tags": ["Policy Store"],
+        "responses": {
+            "200": {
+                "description": "Its type, its URL and its credentials; what is not set is left out.",
+                "content": {"application/json": {"schema": schemas[PolicyStoreDetails.__name__]}},
+            }
+        },
+    }
 
 
 def _app(settings: DetailsSettings, _agent: AgentContext) -> AsgiApp:
