@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PEER = "0.9.6"
-REQUIREMENTS = f"opal-client=={PEER} opal-common=={PEER}"
+REQUIREMENTS = f"opal-client=={PEER} opal-common=={PEER} opal-server=={PEER}"
 
 
 class NoPeerError(Exception):
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def peer_python() -> Path:
-    """Return the Python of an environment that has the peer's client, made now if need be.
+    """Return the Python of an environment that has the peer's client and server, made now if need be.
 
     Several processes may ask at once: one makes it, the others wait. What an interrupted run has left is completed.
 
