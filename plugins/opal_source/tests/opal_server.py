@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self
@@ -63,12 +64,14 @@ class Peer:
     def notify(self, data: object, topic: str = "policy_data") -> str:
         return self.call("notify", notification(data, topic))
 
-    def close(self, code: int = 1001) -> None:
-        self.connection.close(code)
+    async def close(self, code: int = 1001) -> None:
+        await to_thread.run_sync(self.connection.close, code)
 
     def cut(self) -> None:
         """Break the connection without a word."""
-        self.connection.socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self.connection.socket.shutdown(socket.SHUT_RDWR)
+        self.connection.recv_messages.close()
 
     def methods(self) -> list[str]:
         return [call["method"] for call in self.calls]
