@@ -73,7 +73,7 @@ async def test_fetcher_is_chosen_by_name_before_scheme() -> None:
     ("spec", "said"),
     [
         (_spec("other://x"), "known schemes: my"),
-        (_spec("other://x", config={"fetcher": "theirs"}), "no fetcher is named 'theirs'; installed: mine"),
+        (_spec("other://x", config={"fetcher": "theirs"}), "'theirs'; installed: mine; a plugin offers one"),
         (_spec(""), "neither data nor url"),
     ],
     ids=["scheme", "name", "nothing"],

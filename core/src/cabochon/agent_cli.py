@@ -9,6 +9,7 @@ import anyio
 import click
 
 from cabochon.agent import Agent, open_agent
+from cabochon.fetch_providers import warn_of_modules
 from cabochon.plugins import Plugins
 from cabochon.settings import CoreSettings, load_settings
 from cabochon.settings_page import warn_of_unknown_variables
@@ -41,10 +42,11 @@ def run() -> None:
 
 
 def load_agent_plugins(settings: CoreSettings) -> Plugins:
-    """Load what is installed, and warn of variables that nobody reads."""
+    """Load what is installed, and warn of variables that nobody reads and of fetch providers that nobody loads."""
     plugins = Plugins.load(disabled=settings.plugins_disabled, trace=settings.plugins_trace)
     models = [CoreSettings, *(model for _, model in plugins.settings_models())]
     warn_of_unknown_variables(os.environ, models)
+    warn_of_modules(settings.fetch_provider_modules)
     return plugins
 
 

@@ -11,6 +11,7 @@ import structlog
 from cabochon import json_patch, json_values
 from cabochon.backoff import Backoff
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
+from cabochon.fetch_providers import no_fetcher
 from cabochon.fetcher import Fetcher
 from cabochon.json_values import JsonError
 from cabochon.metrics import Metrics
@@ -101,7 +102,7 @@ class FetchPool:
         if named:
             fetcher = self._by_name.get(str(named).lower())
             if fetcher is None:
-                msg = f"no fetcher is named {named!r}; installed: {', '.join(sorted(self._by_name)) or 'none'}"
+                msg = no_fetcher(str(named), sorted(self._by_name))
                 raise FetchError(msg, url=masked_url(spec.url), again=False)
             return fetcher
         scheme, colon, _ = spec.url.partition(":")

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from cabochon.fetch_providers import OWN_PROVIDERS
+from cabochon.log_settings import LogSettings
 from cabochon.schemas import UpdateCallback
 from cabochon.settings_model import CommaList, Masked, Seconds, Settings, load_settings
 
@@ -26,9 +28,6 @@ __all__ = [
     "load_settings",
 ]
 
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-
-_PEER_LEVELS = {"TRACE": "DEBUG", "SUCCESS": "INFO", "WARN": "WARNING"}
 _CALLBACK_CONFIG: dict[str, Any] = {
     "method": "post",
     "headers": {"content-type": "application/json"},
@@ -39,12 +38,6 @@ _MINUTE = timedelta(minutes=1)
 
 
 # ------------------------------------------------------------------------------------------- how values are written
-
-
-def _log_level(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return _PEER_LEVELS.get(value.strip().upper(), value.strip().upper())
 
 
 class _JsonNames(ast.NodeTransformer):
@@ -152,21 +145,6 @@ class DiscoverySettings(Settings):
     )
 
 
-class LogSettings(Settings):
-    """What is logged, and in which form."""
-
-    log_level: Annotated[LogLevel, BeforeValidator(_log_level)] = Field(
-        default="INFO",
-        validation_alias="OPAL_LOG_LEVEL",
-        description="The least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
-    )
-    log_serialize: bool = Field(
-        default=False,
-        validation_alias="OPAL_LOG_SERIALIZE",
-        description="Write each event as one JSON object on a line, instead of text for people.",
-    )
-
-
 class CoreSettings(DiscoverySettings, LogSettings):
     """Everything the core itself can be told."""
 
@@ -192,7 +170,21 @@ class CoreSettings(DiscoverySettings, LogSettings):
         description="Keep policies in sync; if not, policies do not count for ready and healthy.",
     )
 
+    # ------------------------------------------------------------------------------------------ offline mode
+    offline_mode_enabled: bool = Field(
+        default=False,
+        validation_alias="OPAL_OFFLINE_MODE_ENABLED",
+        description="Keep what was written into the policy store on disk, so that a restart serves it even if the "
+        "update source can't be reached.",
+    )
+
     # ---------------------------------------------------------------------------------------------- fetching
+    fetch_provider_modules: CommaList = Field(
+        default=(OWN_PROVIDERS,),
+        validation_alias="OPAL_FETCH_PROVIDER_MODULES",
+        description="Modules of OPAL's fetch providers. None is loaded, since plugins bring the fetchers; one that is "
+        "not OPAL's own is warned about.",
+    )
     fetching_worker_count: int = Field(
         default=256,
         validation_alias="OPAL_FETCHING_WORKER_COUNT",
