@@ -95,6 +95,7 @@ class DataUpdater:
         name = update.id or uuid.uuid4().hex
         entries = [self._entry(spec) for spec in update.entries if self._concerns(spec)]
         receivers = self._reporting.receivers(update.callback) if update.callback.callbacks else ()
+        log.debug("data_update.received", update_id=name, topic=event.topic, entries=len(entries))
         if not entries:
             log.debug("data_update.not_for_this_agent", update_id=name)
             self._reporting.submit(PendingReport(update_id=name, receivers=receivers))
@@ -159,6 +160,7 @@ class DataUpdater:
             log.warning("fetch.failed", update_id=entry.update.id, dst_path=spec.dst_path, error=str(err))
             self._scheduler.failed(entry, err)
         else:
+            log.debug("fetch.succeeded", update_id=entry.update.id, dst_path=spec.dst_path, bytes=len(fetched.raw))
             self._scheduler.fetched(entry, fetched.raw, fetched.operations)
         self._committer.notify()
 
