@@ -151,13 +151,16 @@ class UpdateEnd:
         self.metrics.observe("transactions.duration", max(0.0, record.ended_at - record.created_at))
         if record.success:
             self.metrics.count("transactions.succeeded")
-            log.info("transaction.ended", update_id=record.id, number=record.number, success=True)
+            log.info(
+                "transaction.ended", update_id=record.id, number=record.number, actions=record.actions, success=True
+            )
         else:
             self.metrics.count("transactions.failed")
             log.warning(
                 "transaction.ended",
                 update_id=record.id,
                 number=record.number,
+                actions=record.actions,
                 success=False,
                 type=record.transaction_type,
                 kind=update.kind.name.lower(),

@@ -92,16 +92,25 @@ def _shown(log: TransactionLog) -> dict[str, Any]:
 
 
 def _tell(record: TransactionRecord, *, ready: bool, healthy: bool, news: bool) -> None:
-    done = {"id": record.id, "actions": list(record.actions), "success": record.success, "error": record.error}
-    ended = f"processing store transaction: {done}"
-    state = {"ready": ready, "healthy": healthy}
-    shown = f"persisting health check policy: ready={str(ready).lower()}, healthy={str(healthy).lower()}"
-    if news:
-        log.info("health_check.transaction", transaction_id=record.id, message=ended)
-        log.info("health_check.persisted", **state, message=shown)
-    else:
-        log.debug("health_check.transaction", transaction_id=record.id, message=ended)
-        log.debug("health_check.persisted", **state, message=shown)
+    """Log both lines: at INFO, in OPAL's words too, if there is news; else at DEBUG, which builds no text."""
+    done = {"actions": record.actions, "success": record.success, "error": record.error}
+    if not news:
+        log.debug("health_check.transaction", transaction_id=record.id, **done)
+        log.debug("health_check.persisted", ready=ready, healthy=healthy)
+        return
+    processed = {"id": record.id, **done, "actions": list(record.actions)}
+    log.info(
+        "health_check.transaction",
+        transaction_id=record.id,
+        **done,
+        message=f"processing store transaction: {processed}",
+    )
+    log.info(
+        "health_check.persisted",
+        ready=ready,
+        healthy=healthy,
+        message=f"persisting health check policy: ready={str(ready).lower()}, healthy={str(healthy).lower()}",
+    )
 
 
 @asynccontextmanager
