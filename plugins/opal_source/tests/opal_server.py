@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import ssl
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -93,7 +94,8 @@ class OpalServer(UpdateFeed):
         entries=(DataSourceEntryWithPollingInterval(url="http://data.example/users", dst_path="/users"),)
     )
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.policies: Mapping[str, str] | None = {"authz.rego": "package authz\n", "app/x.rego": "package app.x\n"}
         self.peers: list[Peer] = []
         self.requests: list[tuple[str, Query, dict[str, str]]] = []
@@ -106,7 +108,13 @@ class OpalServer(UpdateFeed):
 
     def __enter__(self) -> Self:
         self._server = serve(
-            self._serve, "127.0.0.1", self.port, process_request=self._http, max_size=None, compression=None
+            self._serve,
+            "127.0.0.1",
+            self.port,
+            process_request=self._http,
+            max_size=None,
+            compression=None,
+            ssl=self.tls,
         )
         self.port = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -124,7 +132,7 @@ class OpalServer(UpdateFeed):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def seen(self, path: str) -> list[tuple[Query, dict[str, str]]]:
         return [(query, headers) for where, query, headers in self.requests if where == path]

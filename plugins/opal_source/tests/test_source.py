@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 import anyio
 import pytest
+from anyio import to_thread
 from structlog.testing import capture_logs
 
 from cabochon import (
@@ -26,6 +27,9 @@ from cabochon_opal_source.settings import OpalSourceSettings
 from cabochon_opal_source.source import OpalUpdateSource
 
 from .opal_server import WITHIN_S, OpalServer, until
+
+HELD_BACK_S = 3.0
+"""So long a sender is watched that should be stuck; without being held back it takes a tenth of that."""
 
 T = TypeVar("T", bound=SourceEvent)
 
@@ -109,6 +113,32 @@ async def test_everything_is_answered_before_it_is_taken(server: OpalServer) -> 
 
         await until(lambda: set(calls) <= set(peer.answers))
         assert ["None"] * 20 + ["pong"] == [peer.answers[call]["result"] for call in calls]
+
+
+async def test_server_is_held_back(server: OpalServer) -> None:
+    """
+    While nobody takes the events, most of 60 MB can't be sent; once someone does, all of it comes, in order.
+    """
+    async with following(server.url) as events, anyio.create_task_group() as tasks:
+        await next_of(Connected, events)
+        peer = await server.subscribed()
+        done = anyio.Event()
+
+        def send() -> None:
+            for number in range(3_000):
+                peer.notify(update(str(number), "x" * 20_000))
+
+        async def flood() -> None:
+            await to_thread.run_sync(send)
+            done.set()
+
+        tasks.start_soon(flood)
+        with anyio.move_on_after(HELD_BACK_S):
+            await done.wait()
+        assert not done.is_set()
+        for number in range(3_000):
+            assert str(number) == (await next_of(DataUpdateReceived, events)).update.id
+        await done.wait()
 
 
 async def test_closing_disconnects_and_iterating_connects(server: OpalServer) -> None:
@@ -199,7 +229,7 @@ async def test_too_large_message_is_a_loss_with_a_reason(server: OpalServer) -> 
 
 async def test_large_message_keeps_its_place(server: OpalServer) -> None:
     """
-    A message that is parsed in another process comes between its neighbours.
+    A message of several megabytes comes whole, and between its neighbours.
     """
     async with following(server.url) as events:
         await next_of(Connected, events)
@@ -267,6 +297,21 @@ async def test_bundle_is_tried_again_as_configured(server: OpalServer) -> None:
             await source.policy_bundle(None, ())
 
     assert 3 == len(server.seen("/policy"))
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_unknown_base_is_asked_again_without(server: OpalServer, status: int) -> None:
+    """
+    The peer's answers to a commit that is gone: all policies are asked for then.
+    """
+    bundle = b'{"manifest": [], "hash": "new", "old_hash": null, "data_modules": [], "policy_modules": []}'
+    whole = (200, bundle, dict[str, str]())
+    server.routes["/policy"] = lambda query: (status, b"{}", {}) if "base_hash" in query else whole
+    async with opened(server.url) as source:
+        found = await source.policy_bundle("gone", ())
+
+    assert found is not None
+    assert ("new", None) == (found.hash, found.old_hash)
 
 
 @pytest.mark.parametrize(
