@@ -11,22 +11,27 @@ import click
 from cabochon.agent import Agent, open_agent
 from cabochon.fetch_providers import warn_of_modules
 from cabochon.plugins import Plugins
+from cabochon.print_config_cli import print_config
 from cabochon.settings import CoreSettings, load_settings
 from cabochon.settings_page import warn_of_unknown_variables
+from cabochon.settings_topics import GroupWithTopics, WithTopics
 
 __all__ = ["agent", "load_agent_plugins"]
 
 
-@click.group
+@click.group(cls=GroupWithTopics)
 def agent() -> None:
     """Run the agent that keeps a policy engine in sync.
 
     OPAL_POLICY_STORE_TYPE names the engine and OPAL_UPDATE_SOURCE where updates come from; `cabochon plugins` shows
-    what there is to choose from, `cabochon config` every setting.
+    what there is to choose from, `cabochon agent print-config` what would run.
     """
 
 
-@agent.command
+agent.add_command(print_config)
+
+
+@agent.command(cls=WithTopics)
 def run() -> None:
     """Run until SIGTERM or Ctrl-C, or until an update source that can end has ended.
 

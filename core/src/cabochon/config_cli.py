@@ -16,6 +16,7 @@ from cabochon.plugins import Plugins
 from cabochon.plugins_cli import installed_plugins
 from cabochon.settings import CoreSettings
 from cabochon.settings_page import SettingRow, setting_rows, unknown_variables
+from cabochon.settings_topics import TOPICS, topic_of
 
 __all__ = ["config"]
 
@@ -23,9 +24,10 @@ _WIDEST = 100
 
 
 @click.command
+@click.option("--topic", type=click.Choice(sorted(topic.name for topic in TOPICS)), help="Only what is about this.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.pass_context
-def config(ctx: click.Context, *, as_json: bool) -> None:
+def config(ctx: click.Context, *, topic: str | None, as_json: bool) -> None:
     """Show every setting of the core and of all installed plugins.
 
     Settings are environment variables that start with OPAL_. Secrets are masked. Exits with 1 if a value is wrong, and
@@ -36,10 +38,11 @@ def config(ctx: click.Context, *, as_json: bool) -> None:
     except ConfigurationError:
         found = Plugins.load(strict=False)  # the page shows what is wrong
     rows = setting_rows([("core", CoreSettings), *found.settings_models()], os.environ)
+    shown = [row for row in rows if topic in {None, topic_of(row.variable).name}]
     if as_json:
-        click.echo(json.dumps([{"variable": row.variable, **asdict(row)} for row in rows], indent=2))
+        click.echo(json.dumps([{"variable": row.variable, **asdict(row)} for row in shown], indent=2))
     else:
-        _print(rows)
+        _print(shown)
     for unknown in unknown_variables(os.environ, {name for row in rows for name in row.variables}):
         click.echo(f"cabochon: {unknown}", err=True)
     problems = [row.problem for row in rows if row.problem]

@@ -43,6 +43,7 @@ class SettingRow:
         owner: "core" or the plugin that reads it.
         meaning: what it is for, and its unit.
         problem: why the value is refused, "" if it is fine.
+        masked: whether it was given and may hold a secret, so that `value` may not be all of it.
     """
 
     variables: tuple[str, ...]
@@ -52,6 +53,7 @@ class SettingRow:
     owner: str
     meaning: str
     problem: str = ""
+    masked: bool = False
 
     @property
     def variable(self) -> str:
@@ -118,6 +120,7 @@ def _rows(owner: str, model: type[BaseSettings], environ: Mapping[str, str]) -> 
             owner=owner,
             meaning=field.description or "",
             problem="; ".join(line for line in problems if re.match(rf"{used or variables[0]}\b", line)),
+            masked=used is not None and (is_secret(field) or masked_urls(environ[used]) != environ[used]),
         )
 
 
