@@ -151,7 +151,7 @@ async def test_closing_disconnects_and_iterating_connects(server: OpalServer) ->
                 await next_of(Connected, events)
                 peer = await server.subscribed(number)
             await until(peer.closed.is_set)
-            assert peer.connection.close_code == 1000
+            assert peer.connection.protocol.close_code == 1000
 
 
 async def test_server_that_comes_later_is_found() -> None:
