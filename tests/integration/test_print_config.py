@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon.cli import run
-from cabochon.settings_topics import TOPICS, by_topic, topic_of
+from cabochon.plugins import Plugins
+from cabochon.settings_topics import TOPICS, topics_of
 
 GIVEN = {
     "OPAL_POLICY_STORE_TYPE": "MOCK",
@@ -133,30 +134,21 @@ def test_json_and_env_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> 
         ("OPAL_DATA_UPDATER_CONN_RETRY", "fetching"),
         ("OPAL_FETCHING_CALLBACK_TIMEOUT", "fetching"),
         ("OPAL_DEFAULT_UPDATE_CALLBACKS", "callbacks"),
-        ("OPAL_CLIENT_API_SERVER_PORT", "http"),
-        ("OPAL_AUTH_PUBLIC_KEY", "http"),
+        ("OPAL_CALLBACKS_MAX_CONNECTIONS", "callbacks"),
+        ("OPAL_OPA_V0_COMPAT", "engine"),
+        ("OPAL_OPA_BUNDLE_SERVICE_ADDR", "engine"),
+        ("OPAL_LOCAL_UPDATES", "source"),
+        ("OPAL_EXCLUDE_POLICY_STORE_SECRETS", "http"),
         ("OPAL_OFFLINE_MODE_ENABLED", "offline"),
-        ("OPAL_STORE_BACKUP_PATH", "offline"),
         ("OPAL_LOG_LEVEL", "logs"),
-        ("OPAL_ACME_COLOUR", "other"),
+        ("OPAL_PLUGINS_DISABLED", "other"),
     ],
 )
 def test_variable_is_where_one_looks_for_it(variable: str, topic: str) -> None:
     """
-    The name decides; a stranger's plugin has a place too.
+    The name decides, else what it is a setting of.
     """
-    assert topic == topic_of(variable).name
-
-
-def test_topics_hold_every_variable_once() -> None:
-    """
-    The engine first.
-    """
-    found = by_topic(["OPAL_LOG_LEVEL", "OPAL_POLICY_STORE_URL", "OPAL_LOG_LEVEL"])
-
-    assert [("engine", ["OPAL_POLICY_STORE_URL"]), ("logs", ["OPAL_LOG_LEVEL"])] == [
-        (topic.name, names) for topic, names in found.items()
-    ]
+    assert topic == topics_of(Plugins.load())[variable].name
 
 
 def test_help_of_the_agent_is_by_topic(capsys: pytest.CaptureFixture[str]) -> None:

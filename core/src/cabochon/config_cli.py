@@ -16,7 +16,7 @@ from cabochon.plugins import Plugins
 from cabochon.plugins_cli import installed_plugins
 from cabochon.settings import CoreSettings
 from cabochon.settings_page import SettingRow, setting_rows, unknown_variables
-from cabochon.settings_topics import TOPICS, topic_of
+from cabochon.settings_topics import TOPICS, topics_of
 
 __all__ = ["config"]
 
@@ -24,7 +24,7 @@ _WIDEST = 100
 
 
 @click.command
-@click.option("--topic", type=click.Choice(sorted(topic.name for topic in TOPICS)), help="Only what is about this.")
+@click.option("--topic", type=click.Choice([topic.name for topic in TOPICS]), help="Only what is about this.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.pass_context
 def config(ctx: click.Context, *, topic: str | None, as_json: bool) -> None:
@@ -38,7 +38,8 @@ def config(ctx: click.Context, *, topic: str | None, as_json: bool) -> None:
     except ConfigurationError:
         found = Plugins.load(strict=False)  # the page shows what is wrong
     rows = setting_rows([("core", CoreSettings), *found.settings_models()], os.environ)
-    shown = [row for row in rows if topic in {None, topic_of(row.variable).name}]
+    topics = topics_of(found)
+    shown = [row for row in rows if topic in {None, topics[row.variable].name}]
     if as_json:
         click.echo(json.dumps([{"variable": row.variable, **asdict(row)} for row in shown], indent=2))
     else:
