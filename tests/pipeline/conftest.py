@@ -90,6 +90,12 @@ class Running:
         )
 
 
+def base_data(path: str, data: object, *, every_s: float | None = None) -> DataSourceConfig:
+    """A list of one base data source, whose data are inline."""
+    entry = {"url": "", "dst_path": path, "data": data, "periodic_update_interval": every_s}
+    return msgspec.json.decode(msgspec.json.encode({"entries": [entry]}), type=DataSourceConfig)
+
+
 def _update(document: Mapping[str, Any]) -> DataUpdate:
     return msgspec.json.decode(msgspec.json.encode(document), type=DataUpdate)
 
@@ -104,6 +110,7 @@ class Start(Protocol):
         reporters: Mapping[str, CallbackReporter] | None = None,
         store: Callable[[MockEngine], PolicyStore] = MockPolicyStore,
         policies: Mapping[str, str] | None = None,
+        source: Callable[[], HandSource] = ...,
         **settings: Any,
     ) -> AbstractAsyncContextManager[Running]: ...
 
@@ -115,25 +122,26 @@ async def _running(
     reporters: Mapping[str, CallbackReporter] | None = None,
     store: Callable[[MockEngine], PolicyStore] = MockPolicyStore,
     policies: Mapping[str, str] | None = None,
+    source: Callable[[], HandSource] = HandSource,
     **settings: Any,
 ) -> AsyncGenerator[Running]:
-    source, engine = HandSource(), MockEngine()
+    open_source, engine = source(), MockEngine()
     if policies is not None:
-        source.has_policies = True
-        source.policies = dict(policies)
+        open_source.has_policies = True
+        open_source.policies = dict(policies)
     parts = PipelineParts(
         store=store(engine),
-        source=source,
+        source=open_source,
         listeners={"health": MockHealthListener(), **(listeners or {})},
         reporters_by_scheme=reporters or {},
     )
     pipeline = Pipeline(parts, CoreSettings.model_validate(settings))
     async with anyio.create_task_group() as tasks:
         await tasks.start(pipeline.run)
-        await source.send.send(Connected())
-        yield Running(pipeline, source, engine)
+        await open_source.send.send(Connected())
+        yield Running(pipeline, open_source, engine)
         pipeline.stop()
-    source.close()
+    open_source.close()
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ class Agent:
             refresh_data=pipeline.refresh_data,
             refresh_policies=pipeline.refresh_policies,
             http_routes=self._hosted_routes,
+            connectivity=pipeline.connectivity,
         )
         self._services = [(service, service.load_settings(environ)) for service in services]
         self._routes = [(one, one.load_settings(environ)) for one in routes]

@@ -24,10 +24,10 @@ from cabochon.reporting import PendingReport
 from cabochon.retry_book import FailedEntry
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
-from cabochon.source_calls import asked
+from cabochon.source_calls import SourceCalls
 from cabochon.transaction_log import InitialSource
 from cabochon.update_end import Reported, UpdateEnd
-from cabochon.update_source import DataUpdateReceived, UpdateSource
+from cabochon.update_source import DataUpdateReceived
 
 __all__ = ["DataLimits", "DataUpdater"]
 
@@ -52,7 +52,7 @@ class DataUpdater:
 
     def __init__(
         self,
-        source: UpdateSource,
+        calls: SourceCalls,
         end: UpdateEnd,
         committer: Committer,
         fetches: FetchPool,
@@ -61,7 +61,7 @@ class DataUpdater:
         limits: DataLimits,
         wall: Callable[[], float],
     ) -> None:
-        self._source = source
+        self._calls = calls
         self._end = end
         self._scheduler = end.scheduler
         self._reporting = end.reporting
@@ -72,13 +72,14 @@ class DataUpdater:
         self._tasks = tasks
         self._limits = limits
         self._wall = wall
-        self._topics = frozenset(source.topics)
+        self._connectivity = calls.connectivity
+        self._topics = frozenset(calls.source.topics)
         self._copies = DuplicatesFilter() if len(self._topics) > 1 else None
         self._known_sources: DataSourceConfig | None = None
         self._sources_replaced = anyio.Event()
         self._retries_changed = anyio.Event()
         self._since_yield = 0
-        self._acknowledgements = Acknowledgements(source)
+        self._acknowledgements = Acknowledgements(calls.source)
 
     # ---------------------------------------------------------------------------------------------- live updates
 
@@ -173,7 +174,7 @@ class DataUpdater:
         had within the fetch deadline, live updates go on without it, and it is asked for in the background.
         """
         try:
-            sources = await self._ask_for_sources()
+            sources = await self._calls.data_sources()
         except SourceError as err:
             log.warning("data_sources.failed", error=str(err))
             self._tasks.start_soon(self._load_later, resumed)
@@ -184,26 +185,24 @@ class DataUpdater:
         """Load all base data again, as new arrivals.
 
         Raises:
-            SourceError: the list of sources can't be had.
+            SourceError: the list of sources can't be had, or an operator has cut the agent off from its source.
         """
-        self._load(await self._ask_for_sources(), resumed=False)
-
-    async def _ask_for_sources(self) -> DataSourceConfig:
-        return await asked(self._source.data_sources, within_s=self._limits.fetch_timeout_s)
+        self._load(await self._calls.data_sources(), resumed=False)
 
     async def _load_later(self, resumed: bool) -> None:  # noqa: FBT001 - a task's argument
         backoff = Backoff(longest_s=30)
         tries = 0
-        while True:
-            tries += 1
-            await anyio.sleep(backoff.wait_s(tries))
-            try:
-                sources = await self._ask_for_sources()
-            except SourceError as err:
-                log.warning("data_sources.failed", attempt=tries, error=str(err))
-                continue
-            self._load(sources, resumed=resumed)
-            return
+        with self._connectivity.scope():
+            while True:
+                tries += 1
+                await anyio.sleep(backoff.wait_s(tries))
+                try:
+                    sources = await self._calls.data_sources()
+                except SourceError as err:
+                    log.warning("data_sources.failed", attempt=tries, error=str(err))
+                    continue
+                self._load(sources, resumed=resumed)
+                return
 
     def _load(self, sources: DataSourceConfig, *, resumed: bool) -> None:
         known = self._known_sources
@@ -247,6 +246,9 @@ class DataUpdater:
             with anyio.move_on_after(max(interval_s, _SHORTEST_INTERVAL_S)):
                 await replaced.wait()
                 return
+            if self._connectivity.disabled:
+                await self._connectivity.enabled()
+                continue
             name = uuid.uuid4().hex
             self.submit(Update(name, [self._entry(spec)], Kind.PERIODIC, context=Reported(name, 1)))
 
@@ -265,6 +267,7 @@ class DataUpdater:
         """Try failed entries again when they are due, and acknowledge what has ended, until cancelled."""
         self._tasks.start_soon(self._acknowledgements.run)
         while True:
+            await self._connectivity.enabled()
             self._retries_changed = changed = anyio.Event()
             now = anyio.current_time()
             for failed in self._book.due(now):

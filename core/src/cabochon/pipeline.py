@@ -16,6 +16,7 @@ from cabochon.callback_register import CallbackRegister
 from cabochon.callback_reporter import CallbackReporter
 from cabochon.change_compiler import ChangeCompiler
 from cabochon.committer import CommitLimits, Committer
+from cabochon.connectivity import Connectivity
 from cabochon.data_updater import DataLimits, DataUpdater
 from cabochon.desired_state import DesiredState
 from cabochon.document_path import DocumentPath
@@ -35,6 +36,7 @@ from cabochon.reporting import PendingReport, Reporting, ReportLimits
 from cabochon.retry_book import RetryBook
 from cabochon.scheduler import Entry, Kind, Scheduler, Update
 from cabochon.settings import CoreSettings
+from cabochon.source_calls import SourceCalls
 from cabochon.transaction import Transaction, TransactionalStore
 from cabochon.transaction_listener import TransactionListener
 from cabochon.transaction_log import TransactionLog, TransactionRecord
@@ -85,6 +87,8 @@ class Pipeline:
         self._wall = wall
         self._random = random if random is not None else Random()  # noqa: S311 - jitter, no secret
         store, source = parts.store, parts.source
+        self.connectivity = Connectivity(offline_mode=settings.offline_mode_enabled)
+        self._calls = SourceCalls(source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         chosen = "default_update_callbacks" in settings.model_fields_set
         callbacks = settings.default_update_callbacks if chosen else source.callbacks
         self.register = CallbackRegister(callbacks, settings.default_update_callback_config)
@@ -139,12 +143,11 @@ class Pipeline:
 
     def _build_policy_updater(self) -> PolicyUpdater:
         return PolicyUpdater(
-            self._parts.source,
+            self._calls,
             self._writer,
             write_data=self._write_policy_data,
             record=self._record_policies,
             on_applied=self._policies_applied,
-            fetch_timeout_s=self._settings.fetching_callback_timeout.total_seconds(),
             metrics=self.metrics,
             wall=self._wall,
         )
@@ -269,7 +272,7 @@ class Pipeline:
             metrics=self.metrics,
         )
         return DataUpdater(
-            self._parts.source,
+            self._calls,
             self.end,
             self._committer,
             fetches,
@@ -297,6 +300,19 @@ class Pipeline:
             log.warning("updates.dropped", count=self.end.under_way, why="the agent stops")
 
     async def _take_in(self) -> None:
+        """Follow the source to its end, except while an operator has cut us off."""
+        ended = False
+        while not ended:
+            await self.connectivity.enabled()
+            with self.connectivity.scope():
+                await self._follow()
+                ended = True
+            if not ended:
+                self._committer.change_log(_disconnected)
+        log.info("update_source.ended")
+        self._intake_ended.set()
+
+    async def _follow(self) -> None:
         """Follow the source to its end; one that breaks is followed again from its next connection on."""
         backoff = self._backoff(1.0, 30.0)
         tries = 0
@@ -305,7 +321,7 @@ class Pipeline:
             try:
                 event = await anext(events)
             except StopAsyncIteration:
-                break
+                return
             except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a source raises is the source's
                 tries += 1
                 wait = backoff.wait_s(tries)
@@ -321,11 +337,9 @@ class Pipeline:
                 try:
                     await self._take(event)
                 except BaseException:
-                    # The agent stops: let the source clean up now, and not when the garbage is collected.
+                    # The agent stops or is cut off: let the source clean up now, and not when the garbage is collected.
                     await _close(events)
                     raise
-        log.info("update_source.ended")
-        self._intake_ended.set()
 
     async def _take(self, event: SourceEvent) -> None:
         updater = self._updater if self._settings.data_updater_enabled else None
@@ -342,8 +356,8 @@ class Pipeline:
             case Disconnected(reason):
                 log.warning("update_source.disconnected", reason=reason)
                 self._committer.change_log(_disconnected)
-            case PolicyChanged(_, directories):
-                self._policies.request(directories)
+            case PolicyChanged():
+                self._policies.request()
 
     # --------------------------------------------------------------------------------------------- turns of events
 
@@ -385,6 +399,8 @@ class Pipeline:
             await self._writer.write(transaction.id, transaction.policies)
         except (StoreRejectedError, EngineAway) as err:
             error = str(err)
+        else:
+            self._policies_applied()
         record = policy_record(transaction.id, error, created_at=started, ended_at=self._wall())
         self._record(record)
         return record

@@ -34,10 +34,9 @@ from cabochon.policy_store import (
 )
 from cabochon.scheduler import Entry, EntryState
 from cabochon.schemas import PolicyBundle
-from cabochon.source_calls import asked
+from cabochon.source_calls import SourceCalls
 from cabochon.transaction_log import TransactionRecord
 from cabochon.transaction_record import policy_record
-from cabochon.update_source import UpdateSource
 
 __all__ = ["PolicyUpdater", "PolicyWriter"]
 
@@ -143,34 +142,30 @@ class PolicyUpdater:
 
     def __init__(
         self,
-        source: UpdateSource,
+        calls: SourceCalls,
         writer: PolicyWriter,
         *,
         write_data: Callable[[str, list[Entry]], Awaitable[list[Entry]]],
         record: Callable[[TransactionRecord, str], Awaitable[None]],
         on_applied: Callable[[], None],
-        fetch_timeout_s: float,
         metrics: Metrics,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._source = source
+        self._calls = calls
         self._writer = writer
         self._write_data = write_data
         self._record = record
         self._on_applied = on_applied
-        self._fetch_timeout_s = fetch_timeout_s
         self._metrics = metrics
         self._wall = wall
-        self._directories: set[str] = set()
         self._full = False
         self._wanted = anyio.Event()
         self._data_paths: set[DocumentPath] = set()
         self._backoff = Backoff(longest_s=30)
 
-    def request(self, directories: Sequence[str] = (), *, full: bool = False) -> None:
+    def request(self, *, full: bool = False) -> None:
         """Ask for the policies soon: what changed since the last bundle, or everything."""
         self._full = self._full or full
-        self._directories.update(directories)
         self._wanted.set()
 
     async def run(self) -> None:
@@ -179,6 +174,7 @@ class PolicyUpdater:
         while True:
             if not tries:
                 await self._wanted.wait()
+            await self._calls.connectivity.enabled()
             self._wanted = wanted = anyio.Event()
             full, self._full = self._full, False
             if await self._update(full=full):
@@ -192,14 +188,12 @@ class PolicyUpdater:
     async def _update(self, *, full: bool) -> bool:
         """Fetch and apply one bundle; False if it is worth another try."""
         base = None if full else self._writer.desired.policy_hash
-        directories = sorted(self._directories)
         try:
-            bundle = await asked(lambda: self._source.policy_bundle(base, directories), within_s=self._fetch_timeout_s)
+            bundle = await self._calls.policy_bundle(base)
         except SourceError as err:
             self._metrics.count("policies.fetch_failed")
             log.warning("policy_bundle.fetch_failed", error=str(err))
             return False
-        self._directories.clear()
         if bundle is None:
             return True
         return await self._apply(bundle)

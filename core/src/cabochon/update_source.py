@@ -66,7 +66,10 @@ SourceEvent: TypeAlias = Connected | Disconnected | DataUpdateReceived | PolicyC
 
 
 class UpdateSource(ABC):
-    """An open update source. The core iterates `events` from one task, and anew only if it has raised."""
+    """An open update source. The core iterates `events` from one task, and anew if it has raised or was closed.
+
+    It is closed while an operator has cut the agent off (`Connectivity`), and when the agent stops.
+    """
 
     topics: Sequence[str] = ()
     """The agent's data topics: entries of other topics are skipped. Empty means that every entry is for this agent."""
