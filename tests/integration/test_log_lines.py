@@ -38,6 +38,8 @@ def log_of_an_agent(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, 
             "OPAL_DEFAULT_UPDATE_CALLBACKS": f"{server.url}/report",
             "OPAL_LOG_LEVEL": "DEBUG",
             "OPAL_LOG_SERIALIZE": "true",
+            "OPAL_LOG_DIAGNOSE": "true",
+            "OPAL_FETCH_PROVIDER_MODULES": "opal_common.fetcher.providers,opal_fetcher_postgres.provider",
         }
         others = {name: value for name, value in os.environ.items() if not name.startswith("OPAL_")}
         done = subprocess.run(
@@ -109,6 +111,18 @@ def test_start_is_one_line(log_of_an_agent: list[dict[str, Any]]) -> None:
     assert ("OPA", "local") == (line["policy_store"], line["update_source"])
     assert {"opa", "local-source", "http-fetcher", "callbacks"} <= set(line["plugins"].split(", "))
     assert line["version"]
+
+
+def test_start_warns_of_what_opal_has_and_we_do_not(log_of_an_agent: list[dict[str, Any]]) -> None:
+    """
+    A variable with its reason, and a module of fetch providers with the way to a plugin.
+    """
+    warned = {one["event"]: one for one in log_of_an_agent if one["level"] == "warning"}
+
+    assert {"setting.unsupported", "fetch_provider.not_loaded"} == warned.keys()
+    assert "OPAL_LOG_DIAGNOSE" == warned["setting.unsupported"]["variable"]
+    assert "tokens" in warned["setting.unsupported"]["why"]
+    assert "opal_fetcher_postgres.provider" == warned["fetch_provider.not_loaded"]["module"]
 
 
 def test_log_holds_neither_the_document_nor_a_secret_of_the_url(log_of_an_agent: list[dict[str, Any]]) -> None:
