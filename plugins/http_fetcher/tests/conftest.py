@@ -12,6 +12,13 @@ from cabochon.testing.http_server import ScriptedHttpServer
 from cabochon_http_fetcher.plugin import open_http_fetcher
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The client runs on asyncio alone; see docs/decisions/0009."""
+    return request.param
+
+
 Opener: TypeAlias = Callable[..., Any]
 
 

@@ -1,5 +1,7 @@
 """One pool of connections: used again, bounded, and through the proxy that the environment names."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +13,8 @@ import pytest
 from cabochon.errors import FetchError, FetchStatusError
 from cabochon.fetcher import Fetcher
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
+from cabochon_http_fetcher.plugin import open_http_fetcher
+from cabochon_http_fetcher.settings import HttpFetcherSettings
 
 NO_CONFIG: dict[str, Any] = {}
 
@@ -43,11 +47,53 @@ async def test_no_more_than_the_limit_are_in_flight(opened: Callable[..., Any], 
 
 
 async def test_idle_connections_make_room_for_other_origins(opened: Callable[..., Any]) -> None:
-    """With the limit reached by idle connections, the longest idle one is closed for a new origin."""
+    """Idle connections, however many origins they lead to, do not keep a new origin waiting."""
     fetcher = await opened(max_connections=2)
     with ScriptedHttpServer() as one, ScriptedHttpServer() as two, ScriptedHttpServer() as three:
         for server in (one, two, three, one, two, three):
             assert b"{}" == await fetcher.fetch(server.route("/x", json={}), {})
+
+
+def test_an_agent_that_fetches_nothing_goes_without_the_client() -> None:
+    """The client, several megabytes, comes with the first document; opening the fetcher alone does not load it."""
+    code = """
+import anyio, sys
+from cabochon_http_fetcher.plugin import open_http_fetcher
+from cabochon_http_fetcher.settings import HttpFetcherSettings
+async def opened():
+    async with open_http_fetcher(HttpFetcherSettings()):
+        return "aiohttp" in sys.modules
+sys.exit(anyio.run(opened))
+"""
+
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
+
+
+def test_trio_is_told_that_the_client_runs_on_asyncio(server: ScriptedHttpServer) -> None:
+    """The fetcher opens on trio, and a fetch says why it can't be."""
+    url = server.route("/x", json={})
+
+    async def fetch() -> None:
+        async with open_http_fetcher(HttpFetcherSettings()) as fetcher:
+            await fetcher.fetch(url, {})
+
+    with pytest.raises(FetchError, match="runs on asyncio alone") as caught:
+        anyio.run(fetch, backend="trio")
+
+    assert not caught.value.again
+    assert [] == server.requests
+
+
+async def test_first_fetches_side_by_side_share_one_pool(fetcher: Fetcher, server: ScriptedHttpServer) -> None:
+    """Fetches that begin while the client is being loaded wait for it, and all use the same one."""
+    url = server.route("/x", json={})
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(fetcher.fetch, url, NO_CONFIG)
+    await fetcher.fetch(url, NO_CONFIG)
+
+    assert 6 == len(server.requests)
+    assert server.connections <= 5  # a second pool would open a sixth
 
 
 async def test_connection_that_the_server_closed_is_not_used_again(

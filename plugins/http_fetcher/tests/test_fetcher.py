@@ -73,6 +73,31 @@ async def test_request_carries_the_headers(fetcher: Fetcher, server: ScriptedHtt
     assert "gzip, deflate" == request.headers["accept-encoding"]
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("/a%2Fb%41/%e9?sig=a%2Fb%2Bc+d%3D&t=1:2", "/a%2Fb%41/%e9?sig=a%2Fb%2Bc+d%3D&t=1:2"),
+        ("/a b/é?q=é x#part", "/a%20b/%C3%A9?q=%C3%A9%20x"),
+        ("?a=1", "/?a=1"),
+    ],
+)
+async def test_path_and_query_are_sent_as_written(
+    fetcher: Fetcher, server: ScriptedHttpServer, written: str, sent: str
+) -> None:
+    """A signature in a URL stays right: only what no URL can hold is escaped."""
+    server.route(sent.partition("?")[0], json={})
+    await fetcher.fetch(f"{server.url}{written}", {})
+    (request,) = server.requests
+
+    assert sent == f"{request.path}?{request.query}"
+
+
+async def test_host_may_be_an_ipv6_address_or_have_an_international_name(fetcher: Fetcher) -> None:
+    """Either is a host that can be looked for."""
+    for url in ("http://[::1]:1/x", "http://bücher.invalid/x"):
+        assert "can't be reached" in str(await error_of(fetcher, url))
+
+
 async def test_user_and_password_of_the_url_are_sent_as_basic(fetcher: Fetcher, server: ScriptedHttpServer) -> None:
     """What stands before the @ is sent as Basic authentication, percent-decoded."""
     server.route("/x", json={})

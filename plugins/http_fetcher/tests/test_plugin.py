@@ -49,7 +49,7 @@ def test_settings_refuse_what_makes_no_sense(variable: str) -> None:
 def test_plugin_imports_nothing_heavy() -> None:
     """Looking at what is installed does not import the HTTP client."""
     code = (
-        "import sys, cabochon_http_fetcher.plugin as p; list(p.cabochon_fetchers()); sys.exit('httpx' in sys.modules)"
+        "import sys, cabochon_http_fetcher.plugin as p; list(p.cabochon_fetchers()); sys.exit('aiohttp' in sys.modules)"
     )
 
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode

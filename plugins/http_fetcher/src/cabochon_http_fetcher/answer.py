@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from email.message import Message
 from http import HTTPStatus
 
-import httpx
+import aiohttp
 
 from cabochon import json_values
 from cabochon.errors import FetchDecodeError, FetchStatusError
 from cabochon.http_semantics import may_succeed_later, retry_after_s
 from cabochon_http_fetcher.coding import CodingError, Unpacker, unpackers
+from cabochon_http_fetcher.request import Request
 
 __all__ = ["as_json", "as_json_string", "discard", "read_body", "status_error"]
 
@@ -19,35 +20,35 @@ _BOM = b"\xef\xbb\xbf"
 _WORTH_DRAINING = 65_536
 
 
-async def read_body(response: httpx.Response, *, limit_bytes: int, url: str) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, *, limit_bytes: int, url: str) -> bytes:
     """Read a body to its end, decompressed, holding no more than the limit and one chunk.
 
     Raises:
         FetchDecodeError: it is too large, or not compressed as it says.
     """
-    too_large = FetchDecodeError(
-        f"{url} answered with more than {limit_bytes} bytes (OPAL_HTTP_FETCHER_MAX_BYTES)", url=url, again=False
-    )
     declared = response.headers.get("Content-Length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
-        raise too_large
+        raise _too_large(limit_bytes, url)
     coding = response.headers.get("Content-Encoding", "")
-    received = response.aiter_raw()
     body = _Body(limit_bytes)
     try:
         stages = unpackers(coding)
-        async for chunk in received:
+        async for chunk in response.content.iter_any():
             for piece in _unpacked(chunk, stages):
                 if not body.add(piece):
-                    raise too_large
+                    raise _too_large(limit_bytes, url)
         for stage in stages:
             stage.end()
     except CodingError as err:
         shown = coding[:80]
         raise FetchDecodeError(f"{url} answered with a body that is not {shown!r} as it says: {err}", url=url) from err
-    finally:
-        await _leave(response, received)
     return body.whole()
+
+
+def _too_large(limit_bytes: int, url: str) -> FetchDecodeError:
+    return FetchDecodeError(
+        f"{url} answered with more than {limit_bytes} bytes (OPAL_HTTP_FETCHER_MAX_BYTES)", url=url, again=False
+    )
 
 
 class _Body:
@@ -74,33 +75,16 @@ def _unpacked(chunk: bytes, stages: list[Unpacker]) -> Iterator[bytes]:
         yield from _unpacked(piece, stages[1:])
 
 
-async def discard(response: httpx.Response) -> None:
+async def discard(response: aiohttp.ClientResponse) -> None:
     """Read what little is left, so that the connection can be used again; leave it if it is much."""
     left = _WORTH_DRAINING
-    received = response.aiter_raw()
-    try:
-        async for chunk in received:
-            left -= len(chunk)
-            if left < 0:
-                return
-    finally:
-        await _leave(response, received)
+    async for chunk in response.content.iter_any():
+        left -= len(chunk)
+        if left < 0:
+            return
 
 
-async def _leave(response: httpx.Response, received: AsyncIterator[bytes]) -> None:
-    """End a body, wherever its reading stopped.
-
-    The client reads through a chain of generators. Closing the connection under them and reading on ends each of them;
-    closing the outermost would leave the others to the garbage collector, which trio reports as a leak.
-    """
-    if not response.is_closed:
-        await response.aclose()
-        with suppress(httpx.HTTPError, httpx.StreamError):
-            async for _ in received:
-                pass
-
-
-def as_json(body: bytes, response: httpx.Response, *, url: str) -> bytes:
+def as_json(body: bytes, response: aiohttp.ClientResponse, *, url: str) -> bytes:
     """Check that a body is JSON in UTF-8; a byte order mark is left out.
 
     Raises:
@@ -118,17 +102,19 @@ def as_json(body: bytes, response: httpx.Response, *, url: str) -> bytes:
         raise FetchDecodeError(f"{url} answered with {what}, which is no JSON: {err}", url=url) from err
 
 
-def as_json_string(body: bytes, response: httpx.Response) -> bytes:
+def as_json_string(body: bytes, response: aiohttp.ClientResponse) -> bytes:
     """Make a JSON string of a text; bytes that its charset does not know become U+FFFD."""
+    about = Message()
+    about["Content-Type"] = response.headers.get("Content-Type", "")
     try:
-        return json_values.encode(body.decode(response.charset_encoding or "utf-8", "replace"))
+        return json_values.encode(body.decode(about.get_content_charset("utf-8"), "replace"))
     except (LookupError, UnicodeError):
         return json_values.encode(body.decode("utf-8", "replace"))
 
 
-def status_error(request: httpx.Request, response: httpx.Response, *, url: str) -> FetchStatusError:
+def status_error(request: Request, response: aiohttp.ClientResponse, *, url: str) -> FetchStatusError:
     """Say what the source answered instead of a document."""
-    status = response.status_code
+    status = response.status
     again = may_succeed_later(status)
     return FetchStatusError(
         f"{request.method} {url} was answered with {status} {_phrase(status)}".rstrip(),

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from urllib.parse import unquote_to_bytes
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
-import httpx
+from yarl import URL
 
 from cabochon import json_values
 from cabochon.errors import FetchError
-from cabochon.http_semantics import HeaderError, WholeBody, header_fields
+from cabochon.http_semantics import HeaderError, header_fields
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.config import HttpFetcherConfig
 
-__all__ = ["redirected", "request_for"]
+__all__ = ["Request", "redirected", "request_for"]
 
 _DEFAULTS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"), ("User-Agent", "cabochon-http-fetcher"))
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_OF_THE_BODY = frozenset(
-    {"content-encoding", "content-language", "content-length", "content-type", "transfer-encoding"}
-)
+_OF_THE_BODY = frozenset({"content-encoding", "content-language", "content-type"})
 _NO_SECRETS = _OF_THE_BODY | {"accept", "accept-encoding", "accept-language", "user-agent"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_AS_IT_IS = "!$%&'()*+,/:;=?@[]~"
 
 
-def request_for(url: str, config: HttpFetcherConfig) -> httpx.Request:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as the entry wants it; what follows from connection and body is added when it is sent.
+
+    Attributes:
+        method: in upper case.
+        url: without user, password and fragment.
+        headers: names and values; `Host` only if it is not the URL's.
+        content: the body, if there is one.
+    """
+
+    method: str
+    url: URL
+    headers: tuple[tuple[str, str], ...]
+    content: bytes | None = None
+
+
+def request_for(url: str, config: HttpFetcherConfig) -> Request:
     """Make an entry's request.
 
     Raises:
@@ -38,83 +57,78 @@ def request_for(url: str, config: HttpFetcherConfig) -> httpx.Request:
         content = json_values.encode(config.data)
         defaults.append(("Content-Type", "application/json"))
     try:
-        target = _web_url(httpx.URL(url))
-        if target.userinfo:
-            defaults.append(("Authorization", _basic(target.userinfo)))
-            target = target.copy_with(userinfo=b"")
+        target, authorization = _web_url(url)
+        if authorization:
+            defaults.append(("Authorization", authorization))
         fields = header_fields(config.headers, defaults)
     except HeaderError as err:
         shown = masked_url(url)
         raise FetchError(f"{shown}: config.headers: {err}", url=shown, again=False) from err
-    except (httpx.InvalidURL, ValueError) as err:
+    except ValueError as err:
         shown = masked_url(url)
         raise FetchError(f"{shown} is no URL to fetch over HTTP: {_reason(err)}", url=shown, again=False) from None
-    return _request(config.method.upper(), target, fields, content)
+    headers = tuple((name.decode(), value.decode()) for name, value in fields)
+    return Request(config.method.upper(), target, headers, content)
 
 
-def redirected(request: httpx.Request, response: httpx.Response) -> httpx.Request | None:
-    """Make the request that a redirect asks for, or None if the answer is no redirect.
+def redirected(request: Request, status: int, location: str | None) -> Request | None:
+    """Make the request that a redirect asks for, or None if an answer with this status and `Location` is no redirect.
 
     Another origin gets no header that may hold a secret: neither `Authorization` nor any that the entry made up. The
     same host over HTTPS instead of HTTP counts as the same origin. A POST becomes a GET as everywhere (RFC 9110,
     section 15.4); 307 and 308 keep method and body.
 
     Raises:
-        httpx.InvalidURL: it leads to no HTTP URL.
+        ValueError: it leads to no HTTP URL.
     """
-    location = response.headers.get("Location")
-    if response.status_code not in _REDIRECTS or location is None:
+    if status not in _REDIRECTS or location is None:
         return None
-    target = _web_url(request.url.join(location)).copy_with(userinfo=b"", fragment=None)
+    target, _ = _web_url(urljoin(str(request.url), location))
     method, content = request.method, request.content
-    headers = request.headers.copy()
-    for name in ("Host", "Content-Length"):
-        headers.pop(name, None)
-    if (response.status_code == 303 and method != "HEAD") or (response.status_code in {301, 302} and method == "POST"):  # noqa: PLR2004
-        method, content = "GET", b""
-        headers = httpx.Headers([field for field in headers.raw if field[0].lower().decode() not in _OF_THE_BODY])
+    headers = [field for field in request.headers if field[0].lower() != "host"]
+    if (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST"):  # noqa: PLR2004
+        method, content = "GET", None
+        headers = [field for field in headers if field[0].lower() not in _OF_THE_BODY]
     if not _same_origin(request.url, target):
-        headers = httpx.Headers([field for field in headers.raw if field[0].lower().decode() in _NO_SECRETS])
-    return _request(method, target, headers.raw, content or None)
+        headers = [field for field in headers if field[0].lower() in _NO_SECRETS]
+    return Request(method, target, tuple(headers), content)
 
 
-def _request(method: str, url: httpx.URL, fields: list[tuple[bytes, bytes]], content: bytes | None) -> httpx.Request:
-    request = httpx.Request(method, url, headers=fields, content=content)
-    request.stream = _Body(request.content)
-    return request
+def _web_url(text: str) -> tuple[URL, str | None]:
+    """Take a URL apart: where it leads, and `Authorization` for its user and password.
+
+    Path and query are sent as they were written, since a signature may stand in them: only what a URL can't hold is
+    escaped. The library would unescape what needs no escaping.
+
+    Raises:
+        ValueError: it is no HTTP URL.
+    """
+    if _CONTROL.search(text):
+        raise ValueError("it holds a control character")
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("its scheme is neither http nor https")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    host = URL.build(scheme=parts.scheme, host=parts.hostname, port=parts.port)
+    path, query = quote(parts.path, _AS_IT_IS), quote(parts.query, _AS_IT_IS)
+    url = URL(f"{parts.scheme}://{host.raw_authority}{path or '/'}{'?' if query else ''}{query}", encoded=True)
+    return url, _basic(parts.username, parts.password) if parts.username is not None else None
 
 
-def _web_url(url: httpx.URL) -> httpx.URL:
-    if url.scheme not in {"http", "https"}:
-        raise httpx.InvalidURL("its scheme is neither http nor https")
-    if not url.host:
-        raise httpx.InvalidURL("it names no host")
-    return url
-
-
-def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    if one.host != other.host:
+def _same_origin(one: URL, other: URL) -> bool:
+    if one.raw_host != other.raw_host:
         return False
-    ports = (_port(one), _port(other))
-    return (one.scheme == other.scheme and ports[0] == ports[1]) or (
-        (one.scheme, other.scheme) == ("http", "https") and ports == (80, 443)
+    return (one.scheme == other.scheme and one.port == other.port) or (
+        (one.scheme, other.scheme, one.port, other.port) == ("http", "https", 80, 443)
     )
 
 
-def _port(url: httpx.URL) -> int:
-    return url.port or {"http": 80, "https": 443}[url.scheme]
-
-
-def _basic(userinfo: bytes) -> str:
-    user, _, password = userinfo.partition(b":")
-    return "Basic " + b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
+def _basic(user: str, password: str | None) -> str:
+    return "Basic " + b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password or "")).decode()
 
 
 def _reason(err: Exception) -> str:
     """Only what was written here: the library's own words repeat the URL."""
     text = str(err)
     return text if text.startswith("it") else "it is malformed"
-
-
-class _Body(WholeBody, httpx.AsyncByteStream):
-    """A body as httpx takes it."""

@@ -42,5 +42,5 @@ class HttpFetcherSettings(ClientTlsSettings):
     provider_client: str = Field(
         default="aiohttp",
         validation_alias="OPAL_HTTP_FETCHER_PROVIDER_CLIENT",
-        description="Accepted because OPAL has it, and without effect: there is one client here.",
+        description="Accepted because OPAL has it, and without effect: it is always aiohttp.",
     )
