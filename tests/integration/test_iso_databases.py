@@ -43,6 +43,12 @@ def _serve(server: ScriptedHttpServer, file: Path) -> str:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """The fetcher `http` runs on asyncio alone (docs/decisions/0009)."""
+    return "asyncio"
+
+
+@pytest.fixture
 def server() -> Iterator[ScriptedHttpServer]:
     """A plain HTTP server with the databases on it."""
     with ScriptedHttpServer() as running:

@@ -22,6 +22,12 @@ from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_mock_store import MockEngine, mock_store_type
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The fetcher `http` runs on asyncio alone (docs/decisions/0009)."""
+    return "asyncio"
+
+
 class _Store:
     def __init__(self, engine: MockEngine) -> None:
         self._engine = engine
