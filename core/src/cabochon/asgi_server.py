@@ -1,4 +1,7 @@
-"""An ASGI application behind a listening socket, served by hypercorn on asyncio or trio."""
+"""An ASGI application behind a listening socket, served by hypercorn on asyncio or trio.
+
+For the plugins that serve HTTP: each of them brings hypercorn, the core does not.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import importlib
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
-from hypercorn import Config
+
+if TYPE_CHECKING:
+    from hypercorn import Config
 
 __all__ = ["App", "Receive", "Scope", "Send", "serve"]
 
@@ -32,6 +37,8 @@ async def serve(app: App, listener: socket.socket, stop: anyio.Event) -> None:
 
     Who is slow to send a request's head is cut off after 5 seconds, and a head is limited to 16 KiB.
     """
+    from hypercorn import Config  # noqa: PLC0415 - only who serves pays for it
+
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None

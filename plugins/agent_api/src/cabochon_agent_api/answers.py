@@ -1,0 +1,37 @@
+"""Bodies of a bounded size, and answers to what is wrong with them, in the peer's shapes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+__all__ = ["body_as"]
+
+T = TypeVar("T")
+
+_LARGEST_BODY = 1024 * 1024
+
+
+async def body_as(model: type[T], request: Request) -> T:
+    """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is too large or something else."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise HTTPException(413, f"the body is larger than {_LARGEST_BODY} bytes")
+    try:
+        return msgspec.json.decode(body, type=model)
+    except msgspec.ValidationError as err:
+        raise _unprocessable(str(err), "value_error") from err
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise _unprocessable(str(err), "value_error.jsondecode") from err
+
+
+def _unprocessable(why: str, kind: str) -> HTTPException:
+    message, _, where = why.partition(" - at `$")
+    path = [part for part in where.rstrip("`").replace("[", ".").replace("]", "").split(".") if part]
+    detail: Any = [{"loc": ["body", *path], "msg": message, "type": kind}]
+    return HTTPException(422, detail)

@@ -1,0 +1,112 @@
+"""The application: the agent's own routes, and what plugins mount beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cabochon import AgentContext, HostedRoutes
+from cabochon_agent_api.callbacks import callback_routes
+from cabochon_agent_api.connectivity import connectivity_routes
+from cabochon_agent_api.docs_page import docs_page
+from cabochon_agent_api.health import health_routes
+from cabochon_agent_api.openapi import description
+from cabochon_agent_api.settings import AgentApiSettings
+from cabochon_agent_api.tokens import Guard, open_to_all
+from cabochon_agent_api.triggers import trigger_routes
+
+__all__ = ["application"]
+
+log = structlog.get_logger()
+
+
+def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard) -> ASGIApp:
+    """Make the ASGI application of one agent."""
+    hosted = agent.http_routes()
+    guards = [Middleware(Guarded, guard=guard)]
+    routes: list[BaseRoute] = [
+        *health_routes(agent),
+        *trigger_routes(agent),
+        *callback_routes(agent, guards),
+        *connectivity_routes(agent, guards),
+        *_description_routes(hosted),
+        *(_metrics_routes(agent) if settings.metrics_enabled else []),
+        *(route for one in hosted for route in _mounted(one, guard)),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.allowed_origins),
+                allow_credentials=True,
+                allow_methods=["*"],
+                allow_headers=["*"],
+            )
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _failed},
+    )
+
+
+class Guarded:
+    """Routes that only a listener may use."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the token, then pass the request on."""
+        if scope["type"] == "http":
+            self._guard(Request(scope).headers.get("authorization"))
+        await self._app(scope, receive, send)
+
+
+def _mounted(routes: HostedRoutes, guard: Guard) -> list[BaseRoute]:
+    app = Guarded(routes.app, open_to_all if routes.public else guard)
+    # A mount is for what lies below its path, the route for the path itself.
+    return [Route(routes.mount_path, app, name=routes.name), Mount(routes.mount_path, app, name=routes.name)]
+
+
+def _description_routes(hosted: Sequence[HostedRoutes]) -> list[BaseRoute]:
+    document = description(hosted)
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    async def docs(_request: Request) -> Response:
+        return HTMLResponse(docs_page(document))
+
+    return [Route("/openapi.json", openapi), Route("/docs", docs)]
+
+
+def _metrics_routes(agent: AgentContext) -> list[BaseRoute]:
+    from cabochon_agent_api.prometheus import exposition  # noqa: PLC0415 - only if it is asked for
+
+    expose = exposition(agent)
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = expose(request.headers.get("accept", ""))
+        return Response(body, media_type=content_type)
+
+    return [Route("/metrics", metrics)]
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("agent_api.failed", path=request.url.path, error=f"{type(error).__name__}: {error}")
+    return JSONResponse({"error": "Uncaught server exception"}, 500)

@@ -1,0 +1,71 @@
+"""Where the agent's HTTP API listens, and whom it lets in: the peer's variables."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cabochon import CommaList, Settings
+
+__all__ = ["AgentApiSettings"]
+
+_HIGHEST_PORT = 65_535
+
+
+class AgentApiSettings(Settings):
+    """The settings of the HTTP API."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias="OPAL_CLIENT_API_SERVER_HOST",
+        description="Address that the agent's HTTP API listens on; 0.0.0.0 for all, as containers need.",
+    )
+    port: int = Field(
+        default=7000,
+        validation_alias="OPAL_CLIENT_API_SERVER_PORT",
+        description="Port that the agent's HTTP API listens on; 0 for any that is free, which the log then names.",
+        ge=0,
+        le=_HIGHEST_PORT,
+    )
+    workers: int = Field(
+        default=1,
+        validation_alias="OPAL_CLIENT_API_SERVER_WORKER_COUNT",
+        description="Accepted because OPAL has it, and without effect: one process serves.",
+    )
+    allowed_origins: CommaList = Field(
+        default=("*",),
+        validation_alias="OPAL_ALLOWED_ORIGINS",
+        description="Origins of web pages that may call the agent's HTTP API (CORS), separated by commas; * for all.",
+    )
+    public_key: str | None = Field(
+        default=None,
+        validation_alias="OPAL_AUTH_PUBLIC_KEY",
+        description="Public key that tokens are checked with, or the file that holds it. A PEM key may have _ for each "
+        "newline. Unset: everyone may use the whole API.",
+    )
+    public_key_format: Literal["ssh", "pem", "der"] = Field(
+        default="ssh",
+        validation_alias="OPAL_AUTH_PUBLIC_KEY_FORMAT",
+        description="Format of that key: ssh, pem or der.",
+    )
+    algorithm: str = Field(
+        default="RS256",
+        validation_alias="OPAL_AUTH_JWT_ALGORITHM",
+        description="Algorithm that tokens are signed with.",
+    )
+    audience: str = Field(
+        default="https://api.opal.ac/v1/",
+        validation_alias="OPAL_AUTH_JWT_AUDIENCE",
+        description="Audience (`aud`) that a token must be for.",
+    )
+    issuer: str = Field(
+        default="https://opal.ac/",
+        validation_alias="OPAL_AUTH_JWT_ISSUER",
+        description="Issuer (`iss`) that a token must be from.",
+    )
+    metrics_enabled: bool = Field(
+        default=False,
+        validation_alias="OPAL_ENABLE_METRICS",
+        description="Serve GET /metrics as Prometheus text, to everyone who can reach the port.",
+    )

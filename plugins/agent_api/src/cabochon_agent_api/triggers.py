@@ -1,0 +1,42 @@
+"""Routes that make the agent load policies or base data again, now."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from cabochon import AgentContext, SourceError
+
+__all__ = ["trigger_routes"]
+
+
+def trigger_routes(agent: AgentContext) -> list[BaseRoute]:
+    """Make the two triggers; 503 says why nothing will come of it."""
+
+    async def policies(_request: Request) -> Response:
+        if not agent.log().policy_enabled:
+            raise HTTPException(503, "Policies are not kept in sync: OPAL_POLICY_UPDATER_ENABLED is false.")
+        _refuse_if_cut_off()
+        await agent.refresh_policies()
+        return JSONResponse({"status": "ok"})
+
+    async def data(_request: Request) -> Response:
+        if not agent.log().data_enabled:
+            raise HTTPException(503, "Data is not kept in sync: OPAL_DATA_UPDATER_ENABLED is false.")
+        _refuse_if_cut_off()
+        try:
+            await agent.refresh_data()
+        except SourceError as err:
+            raise HTTPException(503, f"The list of base data sources can't be had: {err}") from err
+        return JSONResponse({"status": "ok"})
+
+    def _refuse_if_cut_off() -> None:
+        if agent.connectivity.disabled:
+            raise HTTPException(503, "The connection to the server is disabled: POST /opal-server/connectivity/enable")
+
+    return [
+        Route("/policy-updater/trigger", policies, methods=["POST"]),
+        Route("/data-updater/trigger", data, methods=["POST"]),
+    ]
