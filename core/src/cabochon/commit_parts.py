@@ -28,20 +28,23 @@ def cut(batch: Sequence[Update], traits: StoreTraits) -> list[list[Part]]:
     if limit is None and atomic == "commit":
         return [[Part(update, update.entries, last=True) for update in batch]]
     groups: list[list[Part]] = [[]]
+    count = 0
     written: PathIndex[Entry] = PathIndex()
     for update in batch:
         size = 1 if atomic == "change" else limit or len(update.entries) or 1
         pieces = [update.entries[at : at + size] for at in range(0, len(update.entries), size)] or [[]]
         for number, piece in enumerate(pieces, start=1):
-            if (limit is not None and len(written) + len(piece) > limit) or (
+            if (limit is not None and count + len(piece) > limit) or (
                 # What is refused by itself is tried again in pieces: nothing that landed beside it may overlap it.
                 atomic != "commit" and any(any(written.overlapping(entry.path)) for entry in piece)
             ):
                 groups.append([])
-                written = PathIndex()
+                count, written = 0, PathIndex[Entry]()
             groups[-1].append(Part(update, piece, last=number == len(pieces)))
-            for entry in piece:
-                written.add(entry.path, entry)
+            count += len(piece)
+            if atomic != "commit":
+                for entry in piece:
+                    written.add(entry.path, entry)
     return [group for group in groups if group]
 
 

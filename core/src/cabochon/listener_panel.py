@@ -98,22 +98,35 @@ class ListenerPanel:
             await mailbox.arrived.wait()
             mailbox.arrived = anyio.Event()
             while mailbox.waiting:
-                await self._tell(name, listener, *mailbox.waiting.popleft())
+                await self._tell(name, listener, mailbox.waiting)
 
     async def _tell(
-        self, name: str, listener: TransactionListener, record: TransactionRecord, now: TransactionLog
+        self, name: str, listener: TransactionListener, waiting: deque[tuple[TransactionRecord, TransactionLog]]
     ) -> None:
-        try:
-            with anyio.fail_after(_ENDED_TIMEOUT_S):
-                await listener.ended(record, now)
-        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
-            self._metrics.count("listeners.failed")
-            log.warning(
-                "transaction_listener.failed",
-                listener=name,
-                transaction_id=record.id,
-                error=f"{type(err).__name__}: {err}",
-            )
+        """Tell a listener what waits, until it takes too long for one of them.
+
+        One scope whose deadline moves on: a scope for each would cost more than all the rest of telling.
+        """
+        record, now = waiting[0]
+        with anyio.CancelScope() as scope:
+            while waiting:
+                record, now = waiting.popleft()
+                scope.deadline = anyio.current_time() + _ENDED_TIMEOUT_S
+                try:
+                    await listener.ended(record, now)
+                except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a listener raises is the listener's
+                    self._failed(name, record, err)
+        if scope.cancelled_caught:
+            self._failed(name, record, TimeoutError(f"not done within {_ENDED_TIMEOUT_S:g} s"))
+
+    def _failed(self, name: str, record: TransactionRecord, error: Exception) -> None:
+        self._metrics.count("listeners.failed")
+        log.warning(
+            "transaction_listener.failed",
+            listener=name,
+            transaction_id=record.id,
+            error=f"{type(error).__name__}: {error}",
+        )
 
 
 def _check_owned(listener: TransactionListener, change: Change) -> None:
