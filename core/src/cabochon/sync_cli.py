@@ -110,7 +110,7 @@ async def _sync(plugins: Plugins, settings: CoreSettings, wanted: DataSourceConf
                 outcomes[update.source] = outcome
                 advance(outcome)
 
-        async with open_agent(plugins, settings, source=BaseDataSource(wanted), observe=ended) as agent:
+        async with open_agent(plugins, settings, source=BaseDataSource(wanted), observe=ended, alone=True) as agent:
             await agent.run_until_source_ends()
     return [outcomes[key] for key in sorted(outcomes)]
 

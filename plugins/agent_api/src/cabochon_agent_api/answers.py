@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,10 +19,11 @@ _LARGEST_BODY = 1024 * 1024
 async def body_as(model: type[T], request: Request) -> T:
     """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is too large or something else."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            raise HTTPException(413, f"the body is larger than {_LARGEST_BODY} bytes")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                raise HTTPException(413, f"the body is larger than {_LARGEST_BODY} bytes")
     try:
         return msgspec.json.decode(body, type=model)
     except msgspec.ValidationError as err:

@@ -132,6 +132,7 @@ async def _stage(
                 source=source,
                 listeners={"demo": watch},
                 observe=watch.observe,
+                alone=True,
             ) as agent,
             anyio.create_task_group() as tasks,
         ):
