@@ -6,6 +6,7 @@ from cabochon.errors import DocumentPathError
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
 from cabochon.transaction_log import FailedPath, TransactionRecord
+from cabochon.urls import masked_url
 
 __all__ = ["covered_later", "policy_record", "record_of"]
 
@@ -93,5 +94,6 @@ def _is_missing(entry: Entry) -> bool:
 
 
 def _remote(entry: Entry) -> RemoteStatus:
-    url = entry.spec.url if entry.spec is not None else ""
+    """Say how asking a source went. The record is for anyone's eyes: what a URL may hide is masked."""
+    url = masked_url(entry.spec.url) if entry.spec is not None else ""
     return RemoteStatus(remote_url=url, succeed=entry.error is None, error=str(entry.error) if entry.error else "")

@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 from cabochon import TransactionListener, TransactionListenerType
 from cabochon.document_path import DocumentPath
 from cabochon.policy_store import SetData, SetPolicy
-from cabochon.schemas import RemoteStatus
 from cabochon.testing.transaction_listener_contract import RECORDS, START, TransactionListenerContract
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 from cabochon_opa.health.listener import HEALTH_PATH, OPAL_POLICY, PROBES_POLICY, health_listener_type
@@ -111,24 +110,6 @@ async def test_a_module_that_prints_the_state_is_written_before_the_data_unless_
     assert before[0] == SetPolicy(OPAL_POLICY, "package system.opal\ndefault ready = false\n")
     assert [type(change) for change in after] == [SetPolicy, SetData, SetPolicy]
     assert after[2] == SetPolicy(OPAL_POLICY, "package system.opal\ndefault ready = true\n")
-
-
-async def test_the_state_holds_no_credentials(listener: TransactionListener) -> None:
-    """
-    Whoever may ask OPA sees where data came from, and no password or token of the URL.
-    """
-    urls = ("https://bob:secret@data.example/users", "https://data.example/users?token=secret", "https://data.example/")
-    record = TransactionRecord(number=1, id="1", remotes=tuple(RemoteStatus(remote_url=url) for url in urls))
-    state = listener.committing([record], START.after([record]))[-1]
-
-    assert isinstance(state, SetData)
-    assert b"secret" not in state.value
-    remotes = msgspec.json.decode(state.value)["last_data_transaction"]["remotes_status"]
-    assert [remote["remote_url"] for remote in remotes] == [
-        "https://data.example/users",
-        "https://data.example/users?token=***",
-        "https://data.example/",
-    ]
 
 
 async def test_the_log_says_what_opal_s_users_look_for(listener: TransactionListener) -> None:

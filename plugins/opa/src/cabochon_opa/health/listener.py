@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
@@ -14,7 +14,6 @@ from cabochon import TransactionListener, TransactionListenerType, json_values
 from cabochon.document_path import DocumentPath
 from cabochon.errors import ConfigurationError
 from cabochon.policy_store import Change, SetData, SetPolicy
-from cabochon.urls import masked_url
 from cabochon_opa.health.examples import example_states
 from cabochon_opa.health.settings import HealthSettings
 from cabochon_opa.health.template import HealthTemplate
@@ -35,13 +34,6 @@ OPAL_POLICY = "engine/healthcheck/opal.rego"
 PROBES_POLICY = "engine/healthcheck/health.rego"
 """The id of the module behind OPA's /health/ready and /health/live."""
 
-_WITH_REMOTES = (
-    "last_policy_transaction",
-    "last_data_transaction",
-    "last_failed_policy_transaction",
-    "last_failed_data_transaction",
-)
-_MAY_HIDE = frozenset("@?#")
 _VARIABLE = "OPAL_OPA_HEALTH_CHECK_POLICY_PATH"
 
 
@@ -66,7 +58,7 @@ class OpaHealthListener(TransactionListener):
         A module whose text depends on the state is not part of OPA's atomic patch. If it says that OPA is ready it goes
         after the data, else before it: never is an OPA called ready before it is.
         """
-        state = _shown(log)
+        state = log.as_document()
         data = SetData(HEALTH_PATH, json_values.encode(state))
         policy = SetPolicy(OPAL_POLICY, self._template.render(state))
         if self._template.static or not log.ready:
@@ -78,17 +70,6 @@ class OpaHealthListener(TransactionListener):
         says = (log.ready, log.healthy)
         news, self._said = says != self._said, says
         _tell(record, ready=log.ready, healthy=log.healthy, news=news)
-
-
-def _shown(log: TransactionLog) -> dict[str, Any]:
-    """Return the state without the secrets that URLs of data sources may carry: any client of OPA's may read it."""
-    state = log.as_document()
-    for key in _WITH_REMOTES:
-        for remote in state[key].get("remotes_status") or ():
-            url = remote["remote_url"]
-            if url and not _MAY_HIDE.isdisjoint(url):
-                remote["remote_url"] = masked_url(url)
-    return state
 
 
 def _tell(record: TransactionRecord, *, ready: bool, healthy: bool, news: bool) -> None:
