@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cabochon import PolicyChanged
+from cabochon import Changes, DeletePolicy, PolicyChanged, Write
 
 from .conftest import Start
 
@@ -74,3 +74,17 @@ async def test_emptied_engine_gets_its_policies_back(start: Start) -> None:
 
         assert GOOD == dict(running.engine.policies)
         assert {"users": {"bob": 1}} == running.engine.documents
+
+
+async def test_refresh_writes_policies_that_the_engine_should_hold_anyway(start: Start) -> None:
+    """
+    What somebody else took out of the engine is back, though the bundle is the one that was applied last.
+    """
+    async with start(policies=GOOD) as running:
+        await running.until(lambda: running.engine.get("/system/opal/ready"), "ready")
+        await running.engine.store().commit(Changes((Write("by hand", (DeletePolicy("a.rego"),)),)))
+        assert ["b.rego"] == list(running.engine.policies)
+
+        await running.pipeline.refresh_policies()
+
+        await running.until(lambda: dict(running.engine.policies) == GOOD, "both policies")

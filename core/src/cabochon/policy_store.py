@@ -111,9 +111,13 @@ class DeletePolicy(Struct, frozen=True):
 
 
 class ReplacePolicies(Struct, frozen=True):
-    """Make `policies` (id to source, in the order to load them) the whole set that this agent keeps in the engine."""
+    """Make `policies` (id to source, in the order to load them) the whole set that this agent keeps in the engine.
+
+    `anew` says that others may have changed them there: a store that remembers what it wrote must look again.
+    """
 
     policies: Mapping[str, str]
+    anew: bool = False
 
 
 Change: TypeAlias = SetData | PatchData | DeleteData | SetPolicy | DeletePolicy | ReplacePolicies

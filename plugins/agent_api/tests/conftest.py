@@ -33,7 +33,8 @@ async def opened() -> AsyncGenerator[Open]:
                 **environ,
             }
             source = InProcessSource(base_data=DataSourceConfig(entries=entries))
-            plugins = Plugins.of(("api", plugin), ("mock", MockPlugin()), ("mounted", Mounted()))
+            mock = MockPlugin()
+            plugins = Plugins.of(("api", plugin), ("mock", mock), ("mounted", Mounted()))
             agent = await stack.enter_async_context(
                 open_agent(plugins, load_settings(CoreSettings, environ), environ=environ, source=source)
             )
@@ -43,6 +44,6 @@ async def opened() -> AsyncGenerator[Open]:
             client = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
             )
-            return Rig(agent, source, client)
+            return Rig(agent, mock.engine, source, client)
 
         yield run

@@ -20,8 +20,9 @@ __all__ = ["MockPlugin", "Mounted", "Open", "Rig", "free_port"]
 class Rig:
     """An agent that runs, its engine and its source; `client` asks its API."""
 
-    def __init__(self, agent: Agent, source: InProcessSource, client: httpx.AsyncClient) -> None:
+    def __init__(self, agent: Agent, engine: MockEngine, source: InProcessSource, client: httpx.AsyncClient) -> None:
         self.agent = agent
+        self.engine = engine
         self.source = source
         self.client = client
 
@@ -39,9 +40,12 @@ Open: TypeAlias = Callable[..., Awaitable[Rig]]
 class MockPlugin:
     """The mock engine."""
 
+    def __init__(self) -> None:
+        self.engine = MockEngine()
+
     @hookimpl
     def cabochon_policy_stores(self) -> list[Any]:
-        return [mock_store_type(MockEngine())]
+        return [mock_store_type(self.engine)]
 
 
 class Mounted:

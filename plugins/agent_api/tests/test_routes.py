@@ -63,6 +63,21 @@ async def test_healthy_turns_with_the_last_update(opened: Open) -> None:
     assert HEALTHY == answer(await rig.client.get("/healthy"))
 
 
+async def test_probes_notice_an_engine_that_is_gone(opened: Open) -> None:
+    """
+    Idle or not: neither ready nor healthy until it is back.
+    """
+    rig = await opened(OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS="0.05", OPAL_COMMIT_TIMEOUT="0.2")
+    await rig.until(lambda: rig.agent.context.log().healthy)
+    rig.engine.go_down()
+    await rig.until(lambda: not rig.agent.context.log().healthy)
+    assert [UNAVAILABLE] * 2 == [answer(await rig.client.get(path)) for path in ("/healthy", "/ready")]
+
+    rig.engine.come_up()
+    await rig.until(lambda: rig.agent.context.log().healthy)
+    assert HEALTHY == answer(await rig.client.get("/healthy"))
+
+
 async def test_offline_mode_is_well_as_long_as_it_is_ready(opened: Open, tmp_path: Path) -> None:
     """
     Ready and not healthy is 200 with `online` false.

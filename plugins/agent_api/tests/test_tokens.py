@@ -83,7 +83,7 @@ async def test_listener_may_and_nobody_else(opened: Open, key: rsa.RSAPrivateKey
         {"sub": "no uuid"},
         {"signed_by": rsa.generate_private_key(65537, 2048)},
     ],
-    ids=str,
+    ids=lambda different: "-".join(map(str, different)),
 )
 async def test_wrong_token_is_refused(
     opened: Open, key: rsa.RSAPrivateKey, issue: Issue, different: dict[str, Any]

@@ -281,6 +281,21 @@ async def test_moved_file(opa: RealOpa) -> None:
     assert moved == held(opa)
 
 
+async def test_what_others_did_is_mended_when_all_is_written_anew(opa: RealOpa) -> None:
+    """
+    A policy that was deleted by hand, and one that was changed, are as they should be again.
+    """
+    policies = {"lib.rego": LIB, "use.rego": USE}
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await replace(delivery, policies)
+        await anyio.to_thread.run_sync(httpx.delete, f"{opa.url}/v1/policies/use.rego")
+        await anyio.to_thread.run_sync(put, opa, "lib.rego", "package other")
+        await delivery.write([ReplacePolicies(policies, anew=True)])
+
+    assert policies == held(opa)
+
+
 async def test_users_are_deleted_first(opa: RealOpa) -> None:
     """
     No delete is refused on the way, and one that somebody else has done already is no error.

@@ -64,6 +64,8 @@ class RestDelivery:
             AnswerLostError: a request was not answered, or what was in force can't be put back: OPA holds a mixture.
             StoreUnavailableError: OPA does not answer, or was emptied meanwhile; some of it may be in force.
         """
+        if any(isinstance(change, ReplacePolicies) and change.anew for change in changes):
+            self._known.forget()
         life = self._known.life
         wanted = await self._wanted(changes)
         await self._known.learn(wanted)
