@@ -152,7 +152,10 @@ def main() -> None:
 
 
 def _configure_logging(quiet: bool) -> None:  # noqa: FBT001 - its one argument
-    from cabochon.logging_setup import configure_logging  # noqa: PLC0415 - `--version` does without
+    from cabochon.lean_imports import load_without_rich  # noqa: PLC0415 - `--version` does without
+
+    load_without_rich()
+    from cabochon.logging_setup import configure_logging  # noqa: PLC0415
     from cabochon.settings import LogSettings, load_settings  # noqa: PLC0415
 
     try:
