@@ -22,6 +22,7 @@ from cabochon.json_values import peer_hash
 from cabochon.metrics import Metrics
 from cabochon.reporting import EntryResult, PendingReport, Reporting, ReportLimits
 from cabochon.schemas import DataSourceEntry, UpdateCallback
+from cabochon.update_trace import Traces
 
 SPEC = DataSourceEntry(url="", dst_path="/users/bob")
 POST = {"method": "post", "headers": {"content-type": "application/json"}}
@@ -65,6 +66,7 @@ async def _outbox(
         enabled=enabled,
         limits=ReportLimits(backoff=Backoff(first_s=1, longest_s=60, random=Random(1)), **limits),  # noqa: S311
         metrics=metrics,
+        traces=Traces(metrics, anyio.current_time),
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reporting.run)

@@ -15,6 +15,7 @@ from cabochon import __version__
 from cabochon.error_groups import bare_configuration_errors, configuration_error_in
 from cabochon.errors import CabochonError, ConfigurationError, PluginLoadError
 from cabochon.metrics import Metrics
+from cabochon.offline.store_backup import StoreBackup, open_store_backup
 from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
 from cabochon.policy_store import PolicyStore
@@ -43,13 +44,16 @@ class Agent:
         services: Iterable[Registered[ServiceType]],
         routes: Iterable[Registered[HttpRoutesType]],
         environ: Mapping[str, str] | None,
+        policy_store_type: str,
     ) -> None:
         self.pipeline = pipeline
         self.context = AgentContext(
             policy_store=pipeline.policy_store,
-            log=lambda: pipeline.log,
+            policy_store_type=policy_store_type,
+            log=pipeline.log_now,
             callbacks=pipeline.register,
             metrics=pipeline.metrics,
+            traces=pipeline.traces,
             refresh_data=pipeline.refresh_data,
             refresh_policies=pipeline.refresh_policies,
             http_routes=self._hosted_routes,
@@ -101,7 +105,16 @@ class Agent:
                     "http_routes.failed", routes=routes.name, error=_described(err)
                 )
             else:
-                hosted.append(HostedRoutes(name=routes.name, mount_path=routes.registration.mount_path, app=app))
+                offer = routes.registration
+                hosted.append(
+                    HostedRoutes(
+                        name=routes.name,
+                        mount_path=offer.mount_path,
+                        app=app,
+                        public=offer.public,
+                        openapi=offer.openapi,
+                    )
+                )
         return hosted
 
     @asynccontextmanager
@@ -187,6 +200,7 @@ async def open_agent(
     source: UpdateSource | None = None,
     listeners: Mapping[str, TransactionListener] | None = None,
     observe: Callable[[Update, TransactionRecord], None] | None = None,
+    alone: bool = False,
 ) -> AsyncGenerator[Agent]:
     """Open the plugins that the settings name, and everything that goes with them.
 
@@ -198,6 +212,7 @@ async def open_agent(
         source: an open update source to use instead of the one that the settings name.
         listeners: open transaction listeners by name, beside those that plugins offer.
         observe: called with every update that ends, see `Pipeline`.
+        alone: leave out the services of phase `after_store`, such as an HTTP API: for a run that nobody else is to see.
 
     Raises:
         PluginNotFoundError: a setting names what is not installed.
@@ -215,6 +230,7 @@ async def open_agent(
         fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
         reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
         offered = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
+        backup = await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone))
         parts = PipelineParts(
             store=cast("PolicyStore", store),
             source=cast("UpdateSource", source),
@@ -226,6 +242,7 @@ async def open_agent(
             fetchers_by_scheme=_by_scheme(fetchers),
             listeners={**offered, **(listeners or {})},
             reporters_by_scheme=_by_scheme(reporters),
+            backup=backup,
         )
         log.info(
             "agent.opened",
@@ -236,9 +253,14 @@ async def open_agent(
         )
         yield Agent(
             Pipeline(parts, settings, observe=observe),
-            plugins.services_for(store_type.name),
+            [
+                one
+                for one in plugins.services_for(store_type.name)
+                if not alone or one.registration.phase == "before_store"
+            ],
             plugins.http_routes_for(store_type.name),
             environ,
+            store_type.name,
         )
 
 
@@ -250,6 +272,16 @@ async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offe
     except Exception as err:
         msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
         raise PluginLoadError(msg, plugin=offer.plugin) from err
+
+
+@asynccontextmanager
+async def _backup(settings: CoreSettings, store: str, *, wanted: bool) -> AsyncGenerator[StoreBackup | None]:
+    if not (wanted and settings.offline_mode_enabled):
+        yield None
+        return
+    interval_s = settings.store_backup_interval.total_seconds()
+    async with open_store_backup(settings.store_backup_path, interval_s=interval_s, store=store) as backup:
+        yield backup
 
 
 def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:

@@ -40,6 +40,7 @@ from cabochon.policy_store import (
 from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
 from cabochon.transaction_log import TransactionLog, TransactionRecord
 from cabochon.transaction_record import record_of
+from cabochon.update_trace import Traces
 
 __all__ = ["CommitLimits", "Committer"]
 
@@ -101,6 +102,7 @@ class Committer:
         metrics: Metrics,
         wall: Callable[[], float],
         on_end: Callable[[Update, TransactionRecord | None], None],
+        traces: Traces,
     ) -> None:
         self._view = engine.view
         self._panel = engine.panel
@@ -112,6 +114,7 @@ class Committer:
         self._metrics = metrics
         self._wall = wall
         self._on_end = on_end
+        self._traces = traces
         self._traits = engine.view.store.traits
         self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
         self._suspects: list[tuple[Entry, StoreRejectedError]] = []
@@ -120,6 +123,7 @@ class Committer:
         self._stopping = False
         self._wake: anyio.Event | None = None
         self._written_at = 0.0
+        self._taken_at = 0.0
         metrics.gauge("committer.queued", lambda: self._scheduler.queued)
 
     # ----------------------------------------------------------------------------------------------- from outside
@@ -138,6 +142,11 @@ class Committer:
         """Write once more, soon, what the engine refused when it was filled."""
         self._policies_changed = True
         self.notify()
+
+    @property
+    def engine_away(self) -> bool:
+        """Whether the engine does not answer, as far as is known."""
+        return self._recovery.away
 
     def stop(self) -> None:
         """End after the current commit and one last one."""
@@ -225,6 +234,7 @@ class Committer:
         await self._commit_all(cut(self._take(), self._traits))
 
     def _take(self) -> list[Update]:
+        self._taken_at = self._wall()
         return self._scheduler.take(
             max_updates=self._limits.max_updates,
             max_bytes=min(self._limits.max_bytes, self._traits.max_bytes or self._limits.max_bytes),
@@ -262,7 +272,7 @@ class Committer:
             self._roll_back()
             halves = halved(parts)
             return halves if halves is not None else await self._commit_in_chunks(parts, limit)
-        if not group.writes and not group.state and not self._view.inherited:
+        if not group.writes and not group.state and not (self._view.inherited or self._view.brought):
             self._land(group)
             return []
         result = await self._send(group.writes, [change for _, change in group.state])
@@ -352,12 +362,15 @@ class Committer:
     def _end(self, parts: Sequence[Part], records: Sequence[TransactionRecord], version: str | None = None) -> None:
         self._panel.ended(records, self._view.log)
         remaining = iter(records)
+        traced = self._traces.wanted
         for part in parts:
             if part.last:
                 update = part.update
                 update.ended = True
                 record = next(remaining) if update.kind is not Kind.POLICY_DATA else None
                 self._scheduler.ended(update)
+                if traced and record is not None and update.kind is not Kind.RECORD:
+                    self._traces.update_ended(update, record.error, taken_at=self._taken_at, group_size=len(records))
                 self._on_end(update, record)
         if version is not None:
             log.debug("commit.landed", version=version)

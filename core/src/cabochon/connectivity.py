@@ -20,10 +20,11 @@ class Connectivity:
     `scope`.
     """
 
-    def __init__(self, *, offline_mode: bool = False) -> None:
+    def __init__(self, *, offline_mode: bool = False, disabled: bool = False) -> None:
         self._offline_mode = offline_mode
         self._enabled = anyio.Event()
-        self._enabled.set()
+        if not disabled:
+            self._enabled.set()
         self._scopes: set[anyio.CancelScope] = set()
         self._left = anyio.Event()
 

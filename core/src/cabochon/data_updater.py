@@ -155,6 +155,7 @@ class DataUpdater:
         if spec is None:
             msg = "only an entry that came from somewhere can be fetched"
             raise RuntimeError(msg)
+        began = self._wall()
         try:
             fetched = await self._fetches.fetch(spec, entry.update.deadline)
         except FetchError as err:
@@ -163,6 +164,8 @@ class DataUpdater:
         else:
             log.debug("fetch.succeeded", update_id=entry.update.id, dst_path=spec.dst_path, bytes=len(fetched.raw))
             self._scheduler.fetched(entry, fetched.raw, fetched.operations)
+        finally:
+            entry.fetch_times = (began, self._wall())
         self._committer.notify()
 
     # ------------------------------------------------------------------------------------------------- base data

@@ -19,6 +19,7 @@ from cabochon import json_tree, json_values
 from cabochon.document_path import ROOT, DocumentPath
 from cabochon.edited_document import Document, Folded, fold
 from cabochon.errors import PatchFailedError
+from cabochon.offline.journal import ChangeJournal
 from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
 
 __all__ = ["DesiredState"]
@@ -74,6 +75,8 @@ class DesiredState:
     `withheld` are the documents, with the reasons, that the engine refused when it was filled with them again: it
     should hold them and does not. A document that is written as a whole, or removed, is not withheld any more.
 
+    `policy_data_paths` is where data files of the policies are written. `journal`, if there is one, hears of every
+    change.
 
     `owned_facts` is for engines whose data are facts: there every path owns its own set, and a write below a path is
     no edit of it.
@@ -82,6 +85,8 @@ class DesiredState:
     owned_facts: bool = False
     policies: dict[str, str] = field(default_factory=dict[str, str])
     policy_hash: str | None = None
+    policy_data_paths: frozenset[DocumentPath] = frozenset()
+    journal: ChangeJournal | None = None
     withheld: Mapping[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
     _root: _Node = field(default_factory=_Node)
     _undo: list[_Content | _Child | _Withheld] = field(default_factory=list["_Content | _Child | _Withheld"])
@@ -114,12 +119,16 @@ class DesiredState:
 
     def settle(self) -> None:
         """Make every change so far final."""
+        if self.journal is not None:
+            self.journal.settle(self.document)
         self._undo.clear()
         self._claims.clear()
         self._releases.clear()
 
     def rollback(self) -> None:
         """Take back every change since the last `settle`."""
+        if self.journal is not None:
+            self.journal.rollback()
         while self._undo:
             self._undo.pop().restore()
         self._claims.clear()
@@ -146,6 +155,8 @@ class DesiredState:
             self._edit(holder, path, depth, SetData(DocumentPath(path[depth:]), value))
             return
         self._written(path)
+        if self.journal is not None:
+            self.journal.wrote(path)
         node = self._made(path)
         self._undo.append(_Content(node, node.document, node.children))
         if node.document is None:
@@ -178,6 +189,8 @@ class DesiredState:
             self._edit(holder, path, depth, DeleteData(DocumentPath(path[depth:])))
             return
         self._written(path)
+        if self.journal is not None:
+            self.journal.removed(path)
         self._releases.extend(self.owned(path))
         if not path:
             self._undo.append(_Content(self._root, self._root.document, self._root.children))
@@ -222,6 +235,8 @@ class DesiredState:
             raise RuntimeError(msg)
         self._undo.append(_Content(node, document, node.children))
         node.document = document.edited(edit)
+        if self.journal is not None:
+            self.journal.edited(DocumentPath(path[:depth]), edit)
         if node.document.wants_folding:
             self._grown[DocumentPath(path[:depth])] = None
 
@@ -275,6 +290,8 @@ class DesiredState:
             document = self._kept.pop(place)
             if document is not None:
                 self._made(place).document = document
+                if self.journal is not None:
+                    self.journal.removed(place)
                 places[place] = None
         self.settle()
         return list(places)

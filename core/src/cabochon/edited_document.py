@@ -38,6 +38,19 @@ class Document(Struct, frozen=True, gc=False):
             edits = edits.older
         return out[::-1]
 
+    def changes_since(self, earlier: Document) -> list[Change] | None:
+        """Return the edits since `earlier`, the oldest first; None if this is not that document, edited further."""
+        if self.base is not earlier.base:
+            return None
+        out: list[Change] = []
+        edits = self.edits
+        while edits is not earlier.edits:
+            if edits is None:
+                return None
+            out.append(edits.edit)
+            edits = edits.older
+        return out[::-1]
+
     @property
     def wants_folding(self) -> bool:
         """Whether the edits have grown larger than the document."""

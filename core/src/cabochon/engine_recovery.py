@@ -22,6 +22,7 @@ from cabochon.engine_view import Dirty
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.listener_trial import quarantine_guilty
 from cabochon.metrics import Metrics
+from cabochon.offline.earlier_life import adopted, disown
 from cabochon.policy_store import STATE, Change, Changes, CommitResult, DeleteData, SetData, SupportsMarker, Write
 from cabochon.transaction_log import TransactionLog
 
@@ -142,6 +143,7 @@ class EngineRecovery:
                 else:
                     await self._view.note_token()
                     self._view.inherited = await self._view.left_by_others()
+            await self._adopt_newer()
             # An engine that holds our marker may still lack documents, if it went away while it was filled.
             await self._fill(everything=not intact or self._incomplete or not self._view.can_tell())
         except (StoreUnavailableError, TimeoutError, EngineAway) as err:
@@ -157,6 +159,14 @@ class EngineRecovery:
         self._tries = 0
         return True
 
+    async def _adopt_newer(self) -> None:
+        """Want what the engine holds, where it is of the backup's life and newer: a backup is always a little late."""
+        view = self._view
+        if await view.is_newer_than_backup():
+            differ = await adopted(view.desired, view.inherited, view.dirty, view.read_back)
+            log.info("store_backup.outdated", documents=differ)
+        view.backed_up = None
+
     def lost_contact_while_filling(self, why: Exception) -> None:
         """Take note that the engine went away, or never came."""
         self._view.desired.rollback()
@@ -170,7 +180,7 @@ class EngineRecovery:
         paths = list(view.dirty)
         if everything:
             self._incomplete = True
-            view.marker = None
+            view.start_epoch()
             await self._commit_state()
             self._met = True
             await self._policies.restore()
@@ -301,9 +311,14 @@ class EngineRecovery:
         return None
 
     async def finish_life(self) -> None:
-        """Remove what an earlier life left and this one, now synced, did not write again; then the agent is ready."""
+        """Remove what an earlier life left and this one, now synced, did not write again; then the agent is ready.
+
+        What a backup brought is what an earlier life left, once this one is synced; until then it counts as written.
+        """
         view = self._view
-        if not view.inherited or not view.log.synced:
+        if view.log.synced:
+            view.inherited.extend(disown(view.desired))
+        if not view.inherited or not view.log.served:
             return
         gone = [path for path in view.inherited if view.desired.document(path) is None]
         changes: list[Change] = []

@@ -57,6 +57,7 @@ class EngineView:
         doubtful: what it may hold instead, after a lost answer.
         token: the engine's restart token when it was last filled.
         dirty: paths to be written when the engine is back.
+        backed_up: the marker of the backup that the desired state is from, while that may be older than the engine.
         inherited: paths that an earlier life left; they go once this life is synced.
     """
 
@@ -69,12 +70,22 @@ class EngineView:
     doubtful: Marker | None = None
     token: str | None = None
     dirty: dict[DocumentPath, Dirty] = field(default_factory=dict[DocumentPath, Dirty])
+    backed_up: Marker | None = None
     inherited: list[DocumentPath] = field(default_factory=list[DocumentPath])
+
+    @property
+    def brought(self) -> bool:
+        """Whether there may be documents of a backup that nobody has written again."""
+        return self.desired.journal is not None and bool(self.desired.journal.brought)
 
     def guard(self) -> Guard:
         """Return the guard of the next commit."""
         self.number += 1
         return Guard(self.marker, Marker(self.epoch, self.number))
+
+    def start_epoch(self) -> None:
+        """Take note that the engine is about to be filled: what it holds from now on is no state of before."""
+        self.epoch, self.marker = _new_epoch(), None
 
     def landed(self, guard: Guard | None) -> None:
         """Take note that a commit with this guard is in the engine."""
@@ -127,6 +138,17 @@ class EngineView:
             if await self.read_marker() == self.doubtful:
                 self.marker = self.doubtful
             self.doubtful = None
+
+    async def is_newer_than_backup(self) -> bool:
+        """Ask the engine whether it holds a later state of the life that the backup is from.
+
+        Raises:
+            StoreUnavailableError: it does not answer.
+        """
+        if self.backed_up is None:
+            return False
+        found = await self.read_marker()
+        return found is not None and found.epoch == self.backed_up.epoch and found.number > self.backed_up.number
 
     async def note_token(self) -> None:
         """Remember the token of the engine that is about to be filled."""

@@ -29,6 +29,7 @@ from cabochon.fetcher import Fetcher
 from cabochon.fetching import FetchPool, FetchRetry
 from cabochon.listener_panel import ListenerPanel
 from cabochon.metrics import Metrics
+from cabochon.offline.store_backup import StoreBackup
 from cabochon.policy_store import PolicyStore
 from cabochon.policy_updater import PolicyUpdater, PolicyWriter
 from cabochon.probing import probing
@@ -43,6 +44,7 @@ from cabochon.transaction_log import TransactionLog, TransactionRecord
 from cabochon.transaction_record import policy_record
 from cabochon.update_end import Caller, UpdateEnd
 from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent, UpdateSource
+from cabochon.update_trace import Traces
 
 __all__ = ["Pipeline", "PipelineParts"]
 
@@ -63,6 +65,7 @@ class PipelineParts:
     fetchers_by_scheme: Mapping[str, Fetcher] = field(default_factory=dict[str, Fetcher])
     listeners: Mapping[str, TransactionListener] = field(default_factory=dict[str, TransactionListener])
     reporters_by_scheme: Mapping[str, CallbackReporter] = field(default_factory=dict[str, CallbackReporter])
+    backup: StoreBackup | None = None
 
 
 class Pipeline:
@@ -82,13 +85,12 @@ class Pipeline:
         observe: Callable[[Update, TransactionRecord], None] | None = None,
     ) -> None:
         self.metrics = metrics if metrics is not None else Metrics()
+        self.traces = Traces(self.metrics, wall)
         self._parts = parts
         self._settings = settings
         self._wall = wall
         self._random = random if random is not None else Random()  # noqa: S311 - jitter, no secret
         store, source = parts.store, parts.source
-        self.connectivity = Connectivity(offline_mode=settings.offline_mode_enabled)
-        self._calls = SourceCalls(source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         chosen = "default_update_callbacks" in settings.model_fields_set
         callbacks = settings.default_update_callbacks if chosen else source.callbacks
         self.register = CallbackRegister(callbacks, settings.default_update_callback_config)
@@ -100,6 +102,13 @@ class Pipeline:
                 policy_enabled=settings.policy_updater_enabled and source.has_policies,
             ),
         )
+        if parts.backup is not None:
+            parts.backup.attach(self._view)
+        self.connectivity = Connectivity(
+            offline_mode=settings.offline_mode_enabled,
+            disabled=settings.default_connectivity_disabled and parts.backup is not None and self._view.log.served,
+        )
+        self._calls = SourceCalls(source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         self._scheduler = Scheduler()
         self.reporting = self._build_reporting()
         self._book = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
@@ -115,6 +124,8 @@ class Pipeline:
         self._writer = PolicyWriter(
             store, self._view.desired, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
         )
+        if parts.backup is not None:
+            self._writer.doubt()
         self._panel = ListenerPanel(parts.listeners, self.metrics)
         self._committer = self._build_committer()
         self._updater: DataUpdater | None = None
@@ -139,6 +150,7 @@ class Pipeline:
             enabled=settings.should_report_on_data_updates,
             limits=limits,
             metrics=self.metrics,
+            traces=self.traces,
         )
 
     def _build_policy_updater(self) -> PolicyUpdater:
@@ -148,6 +160,7 @@ class Pipeline:
             write_data=self._write_policy_data,
             record=self._record_policies,
             on_applied=self._policies_applied,
+            traces=self.traces,
             metrics=self.metrics,
             wall=self._wall,
         )
@@ -181,6 +194,7 @@ class Pipeline:
             metrics=self.metrics,
             wall=self._wall,
             on_end=self.end,
+            traces=self.traces,
         )
 
     # ----------------------------------------------------------------------------------------------- from outside
@@ -189,6 +203,10 @@ class Pipeline:
     def log(self) -> TransactionLog:
         """The transaction log as of the last commit."""
         return self._view.log
+
+    def log_now(self) -> TransactionLog:
+        """Return the log as it is now: an engine that does not answer holds nothing for anyone."""
+        return self.log.with_engine(current=False) if self._committer.engine_away else self.log
 
     def stop(self) -> None:
         """Take nothing in any more, finish, and end `run`."""
@@ -245,6 +263,8 @@ class Pipeline:
             background.start_soon(self.reporting.run)
             committing = anyio.Event()
             background.start_soon(self._run_committer, committing)
+            if self._parts.backup is not None:
+                background.start_soon(self._parts.backup.run, self._view, self.metrics)
             async with anyio.create_task_group() as intake:
                 self._updater = self._build_updater(intake)
                 if self._settings.data_updater_enabled:
@@ -295,6 +315,8 @@ class Pipeline:
         self._committer.stop()
         with anyio.move_on_after(_LAST_COMMIT_S):
             await committing.wait()
+        if self._parts.backup is not None:
+            await self._parts.backup.finish(self._view, self.metrics)
         await self.reporting.drain(within_s=_LAST_REPORTS_S)
         if self.end.under_way:
             log.warning("updates.dropped", count=self.end.under_way, why="the agent stops")

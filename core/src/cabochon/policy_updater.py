@@ -37,6 +37,7 @@ from cabochon.schemas import PolicyBundle
 from cabochon.source_calls import SourceCalls
 from cabochon.transaction_log import TransactionRecord
 from cabochon.transaction_record import policy_record
+from cabochon.update_trace import Period, PolicyTrace, Traces
 
 __all__ = ["PolicyUpdater", "PolicyWriter"]
 
@@ -57,8 +58,19 @@ class PolicyWriter:
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     _doubtful: bool = False
 
-    async def write(self, transaction_id: str, changes: Sequence[Change], *, policy_hash: str | None = None) -> None:
-        """Commit policy changes.
+    def doubt(self) -> None:
+        """Take note that the engine may hold anything: the next write is of the whole set."""
+        self._doubtful = True
+
+    async def write(
+        self,
+        transaction_id: str,
+        changes: Sequence[Change],
+        *,
+        policy_hash: str | None = None,
+        anew: bool = False,
+    ) -> None:
+        """Commit policy changes; `anew` writes the whole set even if it is what we think the engine holds.
 
         Raises:
             StoreRejectedError: the engine refuses them; what was in force stays.
@@ -69,10 +81,11 @@ class PolicyWriter:
             raise StoreRejectedError(msg)
         async with self._one_at_a_time:
             wanted = _after(self.desired.policies, changes)
-            if self._doubtful or list(wanted.items()) != list(self.desired.policies.items()):
+            whole = anew or self._doubtful
+            if whole or list(wanted.items()) != list(self.desired.policies.items()):
                 await self._validate(wanted)
                 # A difference would leave in place what an earlier one may have written before its answer was lost.
-                await self._send(transaction_id, [ReplacePolicies(wanted)] if self._doubtful else changes)
+                await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
             self.desired.policies = wanted
             if policy_hash is not None:
                 self.desired.policy_hash = policy_hash
@@ -149,6 +162,7 @@ class PolicyUpdater:
         record: Callable[[TransactionRecord, str], Awaitable[None]],
         on_applied: Callable[[], None],
         metrics: Metrics,
+        traces: Traces,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._calls = calls
@@ -157,10 +171,11 @@ class PolicyUpdater:
         self._record = record
         self._on_applied = on_applied
         self._metrics = metrics
+        self._traces = traces
         self._wall = wall
         self._full = False
+        self._confirmed = False
         self._wanted = anyio.Event()
-        self._data_paths: set[DocumentPath] = set()
         self._backoff = Backoff(longest_s=30)
 
     def request(self, *, full: bool = False) -> None:
@@ -188,24 +203,46 @@ class PolicyUpdater:
     async def _update(self, *, full: bool) -> bool:
         """Fetch and apply one bundle; False if it is worth another try."""
         base = None if full else self._writer.desired.policy_hash
+        asked_at = self._wall()
         try:
             bundle = await self._calls.policy_bundle(base)
         except SourceError as err:
             self._metrics.count("policies.fetch_failed")
             log.warning("policy_bundle.fetch_failed", error=str(err))
+            fetch = Period(asked_at, self._wall())
+            self._traces.ended(PolicyTrace(policy_hash=None, fetch=fetch, error=str(err)))
             return False
         if bundle is None:
+            await self._confirm(base)
             return True
-        return await self._apply(bundle)
+        if bundle.old_hash not in {None, base}:
+            self._metrics.count("policies.fetch_failed")
+            log.warning("policy_bundle.not_of_ours", base_hash=base, old_hash=bundle.old_hash, policy_hash=bundle.hash)
+            self._full = True
+            # Everything is asked for at once; a source that does not give that either is asked again later.
+            return base is not None and self._request_again()
+        return await self._apply(bundle, Period(asked_at, self._wall()), anew=full)
 
-    async def _apply(self, bundle: PolicyBundle) -> bool:
+    def _request_again(self) -> bool:
+        self._wanted.set()
+        return True
+
+    async def _confirm(self, base: str | None) -> None:
+        """Take note that the policies which a backup brought are the newest: the first time, that syncs them."""
+        if base is not None and not self._confirmed:
+            now = self._wall()
+            self._confirmed = True
+            await self._record(policy_record(base, "", created_at=now, ended_at=now), base)
+            self._on_applied()
+
+    async def _apply(self, bundle: PolicyBundle, fetch: Period, *, anew: bool) -> bool:
         started = self._wall()
         error = ""
         again = False
         try:
             failed = [entry for entry in await self._write_data(bundle.hash, self._data_entries(bundle)) if entry.error]
             error = "; ".join(f"{entry.path}: {entry.error}" for entry in failed)
-            await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash)
+            await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash, anew=anew)
         except StoreRejectedError as err:
             error = str(err)
         except EngineAway as err:
@@ -215,13 +252,24 @@ class PolicyUpdater:
         else:
             log.info("policy_bundle.applied", policy_hash=bundle.hash, policies=len(bundle.policy_modules))
         record = policy_record(bundle.hash, error, created_at=started, ended_at=self._wall())
+        self._traces.ended(
+            PolicyTrace(
+                policy_hash=bundle.hash,
+                fetch=fetch,
+                commit=Period(started, record.ended_at),
+                policies=len(bundle.policy_modules),
+                error=error,
+            )
+        )
         await self._record(record, bundle.hash)
         if not error:
+            self._confirmed = True
             self._on_applied()
         return not again
 
     def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
         """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks."""
+        desired = self._writer.desired
         entries: list[Entry] = []
         written: set[DocumentPath] = set()
         for module in bundle.data_modules:
@@ -234,12 +282,12 @@ class PolicyUpdater:
                 entry.state, entry.error = EntryState.REFUSED, StoreRejectedError(f"no JSON: {err}", path=str(path))
             entries.append(entry)
         if bundle.old_hash is None:
-            gone = self._data_paths - written
-            self._data_paths = written
+            gone = desired.policy_data_paths - written
+            desired.policy_data_paths = frozenset(written)
         else:
             deleted = bundle.deleted_files.data_modules if bundle.deleted_files is not None else ()
             gone = {DocumentPath.parse("" if path == "." else path) for path in deleted}
-            self._data_paths = (self._data_paths - gone) | written
+            desired.policy_data_paths = (desired.policy_data_paths - gone) | written
         return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
 
 

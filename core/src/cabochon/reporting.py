@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.abc
@@ -24,13 +24,12 @@ from cabochon.callback_reporter import Callback, CallbackReporter
 from cabochon.errors import ReportError
 from cabochon.metrics import Metrics
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
+from cabochon.update_trace import Period, ReportTrace, Traces
 from cabochon.urls import masked_url
 
 __all__ = ["CallbackRegister", "EntryResult", "PendingReport", "ReportLimits", "Reporting"]
 
 log = structlog.get_logger()
-
-_Delivery: TypeAlias = tuple[Callback, str | None, bytes]
 
 _encoder = msgspec.json.Encoder()
 
@@ -66,6 +65,13 @@ class ReportLimits:
     backoff: Backoff = field(default_factory=Backoff)
 
 
+class _Delivery(NamedTuple):
+    callback: Callback
+    update_id: str | None
+    policy_hash: str | None
+    report: bytes
+
+
 class Reporting:
     """The outbox. `submit` never waits; `run` delivers until cancelled; `drain` ends it."""
 
@@ -77,12 +83,14 @@ class Reporting:
         enabled: bool,
         limits: ReportLimits,
         metrics: Metrics,
+        traces: Traces,
     ) -> None:
         self._register = register
         self._by_scheme = by_scheme
         self.enabled = enabled
         self._limits = limits
         self._metrics = metrics
+        self._traces = traces
         self._made: deque[PendingReport] = deque()
         self._queues: dict[str, deque[_Delivery]] = {}
         self._waiting = 0
@@ -132,30 +140,31 @@ class Reporting:
         for callback in self._register.receivers(pending.receivers):
             target = callback.url
             queue = self._queues.get(target)
+            delivery = _Delivery(callback, pending.update_id, pending.policy_hash, report)
             if self._waiting >= self._limits.outbox_size:
                 self._make_room()
             self._waiting += 1
             if queue is None:
-                self._queues[target] = queue = deque[_Delivery]([(callback, pending.update_id, report)])
+                self._queues[target] = queue = deque([delivery])
                 tasks.start_soon(self._deliver_all, target, queue)
             else:
-                queue.append((callback, pending.update_id, report))
+                queue.append(delivery)
 
     def _make_room(self) -> None:
         longest = max(self._queues.values(), key=len)
         # The first of a queue is being delivered: drop the one behind it.
         victim = 1 if len(longest) > 1 else 0
-        update_id = longest[victim][1]
+        update_id = longest[victim].update_id
         del longest[victim]
         self._waiting -= 1
         self._dropped(update_id, "the outbox is full")
 
     async def _deliver_all(self, target: str, queue: deque[_Delivery]) -> None:
         while queue:
-            callback, update_id, report = queue[0]
-            await self._deliver(callback, update_id, report)
+            delivery = queue[0]
+            await self._deliver(delivery)
             # What waited longest may have been dropped meanwhile to make room.
-            if queue and queue[0][2] is report:
+            if queue and queue[0] is delivery:
                 queue.popleft()
                 self._waiting -= 1
         del self._queues[target]
@@ -165,16 +174,20 @@ class Reporting:
         if not self._made and not self._waiting:
             self._idle.set()
 
-    async def _deliver(self, callback: Callback, update_id: str | None, report: bytes) -> None:
+    async def _deliver(self, delivery: _Delivery) -> None:
         limits = self._limits
+        callback, update_id, _, report = delivery
+        began = self._traces.now()
         for attempt in range(1, limits.attempts + 1):
             error = await self._once(callback, report)
             if error is None:
                 self._metrics.count("reports.delivered")
                 log.debug("report.delivered", update_id=update_id, url=masked_url(callback.url), attempt=attempt)
+                self._trace(delivery, began, attempt)
                 return
             if not error.again or attempt == limits.attempts or self._draining.is_set():
                 self._dropped(update_id, str(error), url=masked_url(callback.url), attempt=attempt)
+                self._trace(delivery, began, attempt, str(error))
                 return
             wait = limits.backoff.wait_s(attempt, at_least_s=error.retry_after_s)
             self._metrics.count("reports.retried")
@@ -188,6 +201,19 @@ class Reporting:
             )
             with anyio.move_on_after(wait):
                 await self._draining.wait()
+
+    def _trace(self, delivery: _Delivery, began: float, attempts: int, error: str = "") -> None:
+        if self._traces.wanted:
+            self._traces.ended(
+                ReportTrace(
+                    update_id=delivery.update_id,
+                    policy_hash=delivery.policy_hash,
+                    url=masked_url(delivery.callback.url),
+                    period=Period(began, self._traces.now()),
+                    attempts=attempts,
+                    error=error,
+                )
+            )
 
     async def _once(self, callback: Callback, report: bytes) -> ReportError | None:
         scheme = callback.url.partition(":")[0].lower()

@@ -63,6 +63,7 @@ class Entry:
 
     __slots__ = (
         "error",
+        "fetch_times",
         "fetched",
         "index",
         "method",
@@ -86,6 +87,8 @@ class Entry:
         self.state = EntryState.FETCHING
         self.error: Exception | None = None
         self.fetched = False
+        self.fetch_times: tuple[float, float] | None = None
+        """When its fetch began and ended, tries included, in seconds since the epoch."""
         self.waiters: list[Update] | None = None
         """Newer updates that wait until this entry is out of their way."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cabochon.reporting import CallbackRegister
     from cabochon.transaction import TransactionalStore
     from cabochon.transaction_log import TransactionLog
+    from cabochon.update_trace import Traces
 
 __all__ = ["AgentContext", "AsgiApp", "CommandType", "HostedRoutes", "HttpRoutesType", "ServiceType"]
 
@@ -52,9 +53,11 @@ class AgentContext:
 
     Attributes:
         policy_store: writes to the engine through the agent's own pipeline: `transaction_context`.
+        policy_store_type: the name of the store in use, as it is registered.
         log: gives ready, healthy, in_sync and the whole document, as of now.
         callbacks: the register of update callbacks.
         metrics: counters and depths by name.
+        traces: hands what became of each update to a tracer: `with agent.traces.sent_to(tracer)`.
         refresh_data: fetch the base data again, as new arrivals.
         refresh_policies: ask the source for all policies again.
         http_routes: builds the routes that plugins offer for this agent's store, sorted by name; for whoever serves
@@ -63,9 +66,11 @@ class AgentContext:
     """
 
     policy_store: TransactionalStore
+    policy_store_type: str
     log: Callable[[], TransactionLog]
     callbacks: CallbackRegister
     metrics: Metrics
+    traces: Traces
     refresh_data: Callable[[], Awaitable[None]]
     refresh_policies: Callable[[], Awaitable[None]]
     http_routes: Callable[[], Sequence[HostedRoutes]]

@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -176,6 +177,23 @@ class CoreSettings(DiscoverySettings, LogSettings):
         validation_alias="OPAL_OFFLINE_MODE_ENABLED",
         description="Keep what was written into the policy store on disk, so that a restart serves it even if the "
         "update source can't be reached.",
+    )
+    store_backup_path: Path = Field(
+        default=Path("/opal/backup/store.db"),
+        validation_alias="OPAL_STORE_BACKUP_PATH",
+        description="Where offline mode keeps that: a file of this agent alone, made if it is missing.",
+    )
+    store_backup_interval: Seconds = Field(
+        default=timedelta(seconds=1),
+        validation_alias="OPAL_STORE_BACKUP_INTERVAL",
+        description="Seconds between two backups at least. The first change after a pause is written at once; of what "
+        "came in between, a crash may cost the last interval.",
+        ge=_NONE,
+    )
+    default_connectivity_disabled: bool = Field(
+        default=False,
+        validation_alias="OPAL_DEFAULT_OPAL_SERVER_CONNECTIVITY_DISABLED",
+        description="In offline mode, leave the update source alone from the start if a complete backup was loaded.",
     )
 
     # ---------------------------------------------------------------------------------------------- fetching

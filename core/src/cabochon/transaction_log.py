@@ -44,7 +44,7 @@ class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
         patched: paths whose JSON patch this transaction applied.
         failed: paths that this transaction should have written and did not, and that nothing in it wrote after that.
         source: the key of the initial data source that it synced, None for all else.
-        remotes: the remote sources it asked.
+        remotes: the remote sources it asked, their URLs masked.
         version: the engine's version token after it, if there is one.
     """
 
@@ -102,6 +102,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         engine_current: the engine holds everything that this agent has to say: false while it is filled again.
         source_connected: the update source is connected.
         heartbeat_at: Unix seconds at which the agent was last seen alive.
+        policy_restored: a backup brought policies of a state in which they had been synced.
+        data_restored: a backup brought data of a state in which every initial source had been synced.
         pending_sources: initial data sources not synced yet, by key; None until the list is known.
         initial_paths: where the initial data sources are written, synced or not.
         failed_paths: paths whose latest update is not in force.
@@ -113,6 +115,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     engine_current: bool = False
     source_connected: bool = False
     heartbeat_at: float = 0.0
+    policy_restored: bool = False
+    data_restored: bool = False
     pending_sources: Mapping[int, InitialSource] | None = None
     initial_paths: frozenset[DocumentPath] = frozenset()
     failed_paths: Mapping[DocumentPath, OutOfSync] = {}
@@ -133,19 +137,35 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     def synced(self) -> bool:
         """Policy synced at least once and every initial data source too, as far as each half counts."""
         return (not self.policy_enabled or self.policies_successful > 0) and (
-            not self.data_enabled or (self.pending_sources is not None and not self.pending_sources)
+            not self.data_enabled or self._data_synced
         )
 
     @property
+    def policy_served(self) -> bool:
+        """Policy synced at least once, in this life or in the one that a backup is from."""
+        return self.policies_successful > 0 or self.policy_restored
+
+    @property
+    def data_served(self) -> bool:
+        """Every initial data source synced at least once, in this life or in the one that a backup is from."""
+        return self._data_synced or self.data_restored
+
+    @property
+    def served(self) -> bool:
+        """Synced in this life or in the one that a backup is from, as far as each half counts."""
+        return (not self.policy_enabled or self.policy_served) and (not self.data_enabled or self.data_served)
+
+    @property
     def ready(self) -> bool:
-        """Synced, and the engine holds what was synced."""
-        return self.engine_current and self.synced and not (self.withheld and self._lacks_a_source())
+        """Synced, now or as a backup has it, and the engine holds what was synced."""
+        return self.engine_current and self.served and not (self.withheld and self._lacks_a_source())
 
     @property
     def healthy(self) -> bool:
-        """Ready, the latest policies are in force, and the newest data update that has ended was fetched and saved."""
+        """Ready, synced in this life, the latest policies in force, and so is the newest data update that has ended."""
         return (
             self.ready
+            and self.synced
             and (not self.policy_enabled or self.policy_success)
             and (not self.data_enabled or self.highest_success)
         )
@@ -186,6 +206,10 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             return self
         paths = frozenset(source.path for source in sources.values())
         return msgspec.structs.replace(self, pending_sources=sources, initial_paths=paths)
+
+    def with_backup(self, *, policy: bool, data: bool, initial_paths: frozenset[DocumentPath]) -> TransactionLog:
+        """Return the log of an agent that starts with a backup of a state which had these halves synced."""
+        return msgspec.structs.replace(self, policy_restored=policy, data_restored=data, initial_paths=initial_paths)
 
     def with_withheld(self, withheld: Mapping[DocumentPath, str]) -> TransactionLog:
         """Return the log once these, and no others, are the documents that the engine does not take back."""
@@ -281,6 +305,10 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         if bad:
             new[f"last_failed_{kind}"] = bad[-1]
             new[f"{counter}_failed"] = getattr(self, f"{counter}_failed") + len(bad)
+
+    @property
+    def _data_synced(self) -> bool:
+        return self.pending_sources is not None and not self.pending_sources
 
     def _lacks_a_source(self) -> bool:
         return any(path.overlaps(source) for path in self.withheld for source in self.initial_paths)

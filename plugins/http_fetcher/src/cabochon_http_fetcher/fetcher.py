@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -27,13 +26,12 @@ __all__ = ["HttpFetcher"]
 class HttpFetcher(Fetcher):
     """Fetches over HTTP/1.1, with one pool of connections for all entries.
 
-    The client is aiohttp, which runs on asyncio and not on trio. It takes 7 MB, so an agent that fetches nothing does
-    without.
+    The client is aiohttp, which runs on asyncio and not on trio. With the certificates to trust it takes 8 MB, so an
+    agent that fetches nothing does without.
     """
 
-    def __init__(self, settings: HttpFetcherSettings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: HttpFetcherSettings) -> None:
         self._settings = settings
-        self._context = context
         self._client: WebClient | None = None
         self._loading = anyio.Lock()
 
@@ -45,7 +43,10 @@ class HttpFetcher(Fetcher):
         Raises:
             ConfigurationError: the file of certificates to trust can't be used.
         """
-        fetcher = cls(settings, await to_thread.run_sync(settings.client_context))
+        if settings.ca_file:
+            # The system's certificates are always there; these may not be.
+            await to_thread.run_sync(settings.client_context)
+        fetcher = cls(settings)
         try:
             yield fetcher
         finally:
@@ -77,5 +78,6 @@ class HttpFetcher(Fetcher):
             if client is None:
                 # Off the event loop: it takes a tenth of a second.
                 module: Any = await to_thread.run_sync(import_module, "cabochon_http_fetcher.client")
-                self._client = client = module.WebClient(self._settings, self._context)
+                context = await to_thread.run_sync(self._settings.client_context)
+                self._client = client = module.WebClient(self._settings, context)
             return client

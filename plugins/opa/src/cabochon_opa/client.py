@@ -164,7 +164,7 @@ async def open_client(settings: OpaStoreSettings) -> AsyncGenerator[OpaClient]:
     """
     url = settings.policy_store_url
     uds = url.removeprefix("unix://") if url.startswith("unix:") else None
-    verify = True if uds else await anyio.to_thread.run_sync(_tls, settings)
+    verify = await anyio.to_thread.run_sync(_tls, settings)
     limits = httpx.Limits(max_connections=8, max_keepalive_connections=8)
     seconds = settings.policy_store_timeout.total_seconds()
     async with AsyncExitStack() as stack:
@@ -180,10 +180,16 @@ async def open_client(settings: OpaStoreSettings) -> AsyncGenerator[OpaClient]:
 
 def _tls(settings: OpaStoreSettings) -> ssl.SSLContext:
     """Read the certificates; each wrong file is named by its variable."""
-    try:
-        client_context(ca_file=settings.tls_ca)
-    except ConfigurationError as err:
-        raise ConfigurationError(f"OPAL_POLICY_STORE_TLS_CA: {err}") from err
+    url = settings.policy_store_url
+    named = settings.tls_ca or settings.tls_client_cert
+    if url.startswith("unix:") or (url.startswith("http:") and not named):
+        # Never used; the system's certificates would take a megabyte. It trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.tls_ca:
+        try:
+            client_context(ca_file=settings.tls_ca)
+        except ConfigurationError as err:
+            raise ConfigurationError(f"OPAL_POLICY_STORE_TLS_CA: {err}") from err
     names = "OPAL_POLICY_STORE_TLS_CLIENT_CERT" + (
         ", OPAL_POLICY_STORE_TLS_CLIENT_KEY" if settings.tls_client_key else ""
     )
