@@ -33,6 +33,12 @@ from cabochon_mock_store.store import MockPolicyStore
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The fetcher `http` runs on asyncio alone (docs/decisions/0009)."""
+    return "asyncio"
+
+
 class Offered:
     """A plugin with one store, and the health document in it."""
 
