@@ -181,8 +181,8 @@ MUTANTS = (
     Mutant(
         "be ready without a document that is not taken back",
         "cabochon.transaction_log",
-        "return self.engine_current and self.synced and not (self.withheld and self._lacks_a_source())",
-        "return self.engine_current and self.synced",
+        "return self.engine_current and self.served and not (self.withheld and self._lacks_a_source())",
+        "return self.engine_current and self.served",
         ("test_rule_09_a_document", "test_scenario_with_an_engine_that"),
     ),
     Mutant(
@@ -327,7 +327,7 @@ MUTANTS = (
     Mutant(
         "write a difference after a lost answer",
         "cabochon.policy_updater",
-        "[ReplacePolicies(wanted)] if self._doubtful else changes",
+        "[ReplacePolicies(wanted, anew)] if whole else changes",
         "changes",
         ("test_rule_12",),
     ),
