@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cabochon import Callback, CallbackReporter, ReportError
-from cabochon.document_path import DocumentPath
+from cabochon import Callback, CallbackReporter, DocumentPath, ReportError
 from cabochon.metrics import Metrics
 from cabochon.scheduler import Entry, Update
 from cabochon.schemas import DataSourceEntry
