@@ -279,7 +279,7 @@ MUTANTS = (
         "cabochon.transaction_record",
         "        source=None if superseded else update.source,\n",
         "        source=update.source,\n",
-        ("test_scenario_with_an_engine_that_changes_its_mind",),
+        ("test_rule_09",),
     ),
     Mutant(
         "look at an idle engine no more",

@@ -28,7 +28,7 @@ from . import model, peek
 from .checks import veto
 from .test_rules_engine import bundle
 from .virtual import run
-from .world import ChaosStore, Plan, ScriptedSource, World, a_world
+from .world import ChaosStore, Fetch, Plan, ScriptedSource, World, a_world
 
 GOOD, BAD = {"v": "good"}, {"v": "bad"}
 ADDS_BAD = [{"op": "add", "path": "/w", "value": "bad"}]
@@ -98,6 +98,29 @@ def test_rule_08_what_is_refused_after_an_outage_leaves_what_was_there(plans: li
             assert all([[True]] == [r.saved for r in world.recorder.of(f"u{n}", follow_up=True)] for n in puts)
             documents = model.pruned(world.engine.documents)
             assert documents == model.pruned(peek.desired_documents(world.pipeline)) != before
+
+    run(main)
+
+
+def test_rule_09_a_source_that_was_dropped_for_a_write_refused_later_is_not_synced() -> None:
+    """Nothing of an initial source's path is in force: the agent is not ready, whatever was put off instead of it."""
+
+    async def main() -> None:
+        async with a_world() as world:
+            world.base(Plan("/a", GOOD, fetch=Fetch(2)), Plan("/b", 1))
+            await anyio.sleep(0.5)
+            world.engine.go_down()
+            world.connect()
+            await anyio.sleep(0.2)
+            world.send("newer", Plan("/a", BAD))
+            await world.until(lambda: len(world.attempts) == 3)
+            assert EntryState.SUPERSEDED in {world.attempts[n].outcomes[0].state for n in range(3)}
+            world.engine.reject_data = veto
+            world.engine.come_up()
+            await world.until(lambda: world.engine.documents == {"b": 1})
+            await anyio.sleep(60)
+            assert {"b": 1} == world.engine.documents
+            assert world.health["ready"] is False
 
     run(main)
 
