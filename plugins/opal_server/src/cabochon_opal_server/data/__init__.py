@@ -1,0 +1,1 @@
+"""Publishing data updates, and the base data sources."""

@@ -1,0 +1,1 @@
+"""Who is told: WebSocket connections, their topics, what goes to whom."""
