@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings
 
 from cabochon import _registrations as registrations
 from cabochon import hookspecs
+from cabochon.backbone import Backbone
 from cabochon.callback_reporter import CallbackReporter
 from cabochon.cli import HELP
 from cabochon.core_commands import CORE_COMMANDS
@@ -64,6 +65,7 @@ _BEHIND: Mapping[str, type] = {
     "cabochon_callback_reporters": CallbackReporter,
     "cabochon_services": AgentContext,
     "cabochon_http_routes": AgentContext,
+    "cabochon_backbones": Backbone,
 }
 
 

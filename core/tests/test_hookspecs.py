@@ -22,6 +22,7 @@ from cabochon import (
     Connected,
     DocumentPath,
     FetchError,
+    NewRecord,
     Plugins,
     SetData,
     SetPolicy,
@@ -60,7 +61,7 @@ def test_hook_is_explained_in_one_order(hook: str) -> None:
 
 def test_hooks_are_one_for_each_kind_and_each_has_its_own_test() -> None:
     """
-    The contract, the discovery and these tests know the same eight.
+    The contract, the discovery and these tests know the same nine.
     """
     assert HOOKS == sorted(kind.hook for kind in KINDS)
     assert all(f"test_hook_{hook}" in globals() for hook in HOOKS)
@@ -142,6 +143,22 @@ async def test_hook_cabochon_callback_reporters(tmp_path: Path) -> None:
     async with offered.registration.open(None) as reporter:
         await reporter.report(b"{}", Callback(url, {}))
     assert b"{}\n" == (tmp_path / "reports").read_bytes()
+
+
+async def test_hook_cabochon_backbones() -> None:
+    """
+    The example's log gives numbers, and whoever follows it gets what was there and what comes.
+    """
+    offered = example("cabochon_backbones").backbone_for("memory://")
+
+    async with offered.registration.open(None, "memory://") as log:
+        assert [1, 2] == list(await log.append([NewRecord("data", ("a",), b"1"), NewRecord("data", ("a",), b"2")]))
+        following = log.follow(1)
+        assert [b"2"] == [record.body for record in await anext(following)]
+        assert [3] == list(await log.append([NewRecord("data", ("a",), b"3")]))
+        assert [b"3"] == [record.body for record in await anext(following)]
+        await following.aclose()
+        assert 3 == (await log.bounds()).head
 
 
 async def test_hook_cabochon_services() -> None:

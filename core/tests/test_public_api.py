@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cabochon
-from cabochon import errors, policy_store, update_source
+from cabochon import backbone, errors, policy_store, update_source
 
 SOURCE = ast.parse(Path(inspect.getfile(cabochon)).read_text())
 
@@ -40,11 +40,13 @@ def test_contract_is_exported_whole() -> None:
     """
     exported = set(cabochon.__all__)
 
+    assert set(backbone.__all__) <= exported
     assert set(errors.__all__) <= exported
     assert set(policy_store.__all__) <= exported
     assert set(update_source.__all__) <= exported
     assert {"hookimpl", "DocumentPath", "Settings", "load_settings", "Plugins"} <= exported
     assert {name for name in exported if name.endswith("Type")} == {
+        "BackboneType",
         "CallbackReporterType",
         "CommandType",
         "FetcherType",

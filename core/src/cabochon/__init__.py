@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cabochon.backbone import (
+        Backbone,
+        BackboneType,
+        Bounds,
+        LogRecord,
+        NewRecord,
+        Retention,
+    )
     from cabochon.callback_reporter import (
         Callback,
         CallbackReporter,
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
         DocumentPath,
     )
     from cabochon.errors import (
+        BackboneError,
         CabochonError,
         ConfigurationError,
         DocumentPathError,
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
         FetchError,
         FetchStatusError,
         FetchTimeoutError,
+        LogTrimmedError,
         PatchFailedError,
         PathConflictError,
         PluginConflictError,
@@ -126,7 +136,11 @@ __all__ = [
     "AgentContext",
     "Applied",
     "AsgiApp",
+    "Backbone",
+    "BackboneError",
+    "BackboneType",
     "Blame",
+    "Bounds",
     "CabochonError",
     "Callback",
     "CallbackReporter",
@@ -154,9 +168,12 @@ __all__ = [
     "HostedRoutes",
     "HttpRoutesType",
     "InstalledPlugin",
+    "LogRecord",
+    "LogTrimmedError",
     "Marker",
     "Masked",
     "Metrics",
+    "NewRecord",
     "Outcome",
     "PatchData",
     "PatchFailedError",
@@ -176,6 +193,7 @@ __all__ = [
     "Registered",
     "ReplacePolicies",
     "ReportError",
+    "Retention",
     "Seconds",
     "ServiceType",
     "SetData",
@@ -208,9 +226,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "backbone": ("Backbone", "BackboneType", "Bounds", "LogRecord", "NewRecord", "Retention"),
     "callback_reporter": ("Callback", "CallbackReporter", "CallbackReporterType"),
     "document_path": ("DocumentPath", "ROOT"),
     "errors": (
+        "BackboneError",
         "CabochonError",
         "ConfigurationError",
         "DocumentPathError",
@@ -218,6 +238,7 @@ _HOMES = {
         "FetchError",
         "FetchStatusError",
         "FetchTimeoutError",
+        "LogTrimmedError",
         "PatchFailedError",
         "PathConflictError",
         "PluginConflictError",

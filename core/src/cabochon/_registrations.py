@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic_settings import BaseSettings
 
+from cabochon.backbone import BackboneType
 from cabochon.callback_reporter import CallbackReporterType
 from cabochon.fetcher import FetcherType
 from cabochon.policy_store import PolicyStoreType
@@ -18,6 +19,7 @@ from cabochon.transaction_listener import TransactionListenerType
 from cabochon.update_source import UpdateSourceType
 
 __all__ = [
+    "BACKBONES",
     "CALLBACK_REPORTERS",
     "COMMANDS",
     "FETCHERS",
@@ -89,6 +91,7 @@ CALLBACK_REPORTERS = Kind(hook="cabochon_callback_reporters", type=CallbackRepor
 SERVICES = Kind(hook="cabochon_services", type=ServiceType, word="service")
 HTTP_ROUTES = Kind(hook="cabochon_http_routes", type=HttpRoutesType, word="HTTP routes", opener="app")
 COMMANDS = Kind(hook="cabochon_commands", type=CommandType, word="command", opener="load")
+BACKBONES = Kind(hook="cabochon_backbones", type=BackboneType, word="backbone")
 
 KINDS: tuple[Kind[Any], ...] = (
     POLICY_STORES,
@@ -99,6 +102,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SERVICES,
     HTTP_ROUTES,
     COMMANDS,
+    BACKBONES,
 )
 
 
@@ -107,7 +111,7 @@ def claims(kind: Kind[Any], registration: Registration) -> set[tuple[str, str]]:
     found = {(kind.word, registration.name.casefold())}
     if isinstance(registration, FetcherType):
         found |= {(kind.word, alias.casefold()) for alias in registration.aliases}
-    if isinstance(registration, FetcherType | CallbackReporterType):
+    if isinstance(registration, FetcherType | CallbackReporterType | BackboneType):
         found |= {(f"{kind.word} scheme", scheme.casefold()) for scheme in registration.schemes}
     if isinstance(registration, HttpRoutesType):
         found.add(("mount path", registration.mount_path.rstrip("/") or "/"))

@@ -21,6 +21,8 @@ CabochonError
     SourceError
     TransactionError
     ReportError
+    BackboneError
+        LogTrimmedError
 
 Plugins translate what their libraries raise into these at their edge, with ``raise ... from err``: no exception of an
 HTTP client or a database driver crosses into the core. Messages say what failed, for which entry, what was expected and
@@ -33,6 +35,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
+    "BackboneError",
     "CabochonError",
     "ConfigurationError",
     "DocumentPathError",
@@ -40,6 +43,7 @@ __all__ = [
     "FetchError",
     "FetchStatusError",
     "FetchTimeoutError",
+    "LogTrimmedError",
     "PatchFailedError",
     "PathConflictError",
     "PluginConflictError",
@@ -194,3 +198,23 @@ class ReportError(CabochonError):
         super().__init__(message)
         self.again = again
         self.retry_after_s = retry_after_s
+
+
+class BackboneError(CabochonError):
+    """The log of a server can't be reached or can't be written now."""
+
+    retryable = True
+
+
+class LogTrimmedError(BackboneError):
+    """Retention has removed records that were asked for.
+
+    Attributes:
+        floor: the highest number that is gone.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, floor: int) -> None:
+        super().__init__(message)
+        self.floor = floor

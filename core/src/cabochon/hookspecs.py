@@ -1,4 +1,4 @@
-"""The whole plugin contract: eight hooks, each asking "what do you offer?".
+"""The whole plugin contract: nine hooks, each asking "what do you offer?".
 
 A plugin is an ordinary distribution with an entry point in the group `cabochon`. Two files make one; `pip install .`
 in their folder, and the next `cabochon plugins` lists it.
@@ -80,6 +80,7 @@ from typing import Final
 
 import pluggy
 
+from cabochon.backbone import BackboneType
 from cabochon.callback_reporter import CallbackReporterType
 from cabochon.fetcher import FetcherType
 from cabochon.policy_store import PolicyStoreType
@@ -89,6 +90,7 @@ from cabochon.update_source import UpdateSourceType
 
 __all__ = [
     "PROJECT",
+    "cabochon_backbones",
     "cabochon_callback_reporters",
     "cabochon_commands",
     "cabochon_fetchers",
@@ -478,5 +480,91 @@ def cabochon_commands() -> Iterable[CommandType]:
             @hookimpl
             def cabochon_commands():
                 yield CommandType(name="hello", summary="Say hello", load=load_hello)
+    """
+    return ()
+
+
+@hookspec
+def cabochon_backbones() -> Iterable[BackboneType]:
+    """Offer backbones: where servers keep the log of what was published, and meet each other.
+
+    Called once at start-up. Every answer counts: a server opens the one that claims the scheme of
+    `OPAL_BROADCAST_URI`.
+
+    Returns:
+        Zero or more registrations. `open` takes the settings and the URL, and yields a `Backbone`.
+
+    Errors:
+        Whatever this raises marks the plugin as failed; a server whose URL has one of its schemes then does not start
+        (`PluginLoadError`). A second claim of a name or a scheme stops every start (`PluginConflictError`).
+
+    Example:
+        A log in memory, gone with its one server; it keeps everything and knows no agents:
+
+            from contextlib import asynccontextmanager
+
+            import anyio
+
+            from cabochon import Backbone, BackboneType, Bounds, LogRecord, hookimpl
+
+
+            class MemoryLog(Backbone):
+                log_id = "memory"
+
+                def __init__(self):
+                    self.records = []
+                    self.grown = anyio.Event()
+
+                async def append(self, records):
+                    first = len(self.records) + 1
+                    self.records += [
+                        LogRecord(number, new.kind, new.topics, new.body, 0.0)
+                        for number, new in enumerate(records, start=first)
+                    ]
+                    self.grown.set()
+                    self.grown = anyio.Event()
+                    return range(first, len(self.records) + 1)
+
+                async def bounds(self):
+                    return Bounds(floor=0, head=len(self.records))
+
+                async def read(self, after, *, limit):
+                    return self.records[after : after + limit]
+
+                async def follow(self, after):
+                    while True:
+                        if page := await self.read(after, limit=100):
+                            after = page[-1].number
+                            yield page
+                        else:
+                            await self.grown.wait()
+
+                async def compact(self, superseded):
+                    pass
+
+                async def superseded(self, numbers):
+                    return {}
+
+                async def trim(self, limits):
+                    return await self.bounds()
+
+                async def save_agents(self, agents):
+                    pass
+
+                async def agents(self):
+                    return {}
+
+                async def forget_agents(self, names):
+                    pass
+
+
+            @asynccontextmanager
+            async def open_memory(settings, url):
+                yield MemoryLog()
+
+
+            @hookimpl
+            def cabochon_backbones():
+                yield BackboneType(name="memory", summary="In memory", open=open_memory, schemes=("memory",))
     """
     return ()

@@ -22,6 +22,7 @@ from cabochon import _registrations as kinds
 from cabochon._discovery import Candidate, InstalledPlugin, Offer, PluginLoader
 from cabochon._offers import ByName, Registered, find_conflicts, registered
 from cabochon._registrations import KINDS, Kind, R
+from cabochon.backbone import BackboneType
 from cabochon.callback_reporter import CallbackReporterType
 from cabochon.core_commands import CORE_COMMANDS
 from cabochon.errors import ConfigurationError, PluginConflictError, PluginLoadError, PluginNotFoundError
@@ -156,6 +157,11 @@ class Plugins:
         """Commands by name."""
         return self._of(kinds.COMMANDS)
 
+    @property
+    def backbones(self) -> ByName[BackboneType]:
+        """Backbones by name."""
+        return self._of(kinds.BACKBONES)
+
     def offered_by(self, plugin: InstalledPlugin) -> dict[str, tuple[str, ...]]:
         """Return the names that a plugin provides, by what they are."""
         origin = (plugin.name, plugin.distribution)
@@ -231,6 +237,15 @@ class Plugins:
             PluginNotFoundError: there is none; the message lists the schemes that are claimed.
         """
         return self._by_scheme(kinds.CALLBACK_REPORTERS, url)
+
+    def backbone_for(self, url: str) -> Registered[BackboneType]:
+        """Return the backbone that claims the URL's scheme.
+
+        Raises:
+            PluginLoadError: there is none, and a plugin failed that may have it.
+            PluginNotFoundError: there is none; the message lists the schemes that are claimed.
+        """
+        return self._by_scheme(kinds.BACKBONES, url)
 
     def transaction_listeners_for(self, store: str) -> list[Registered[TransactionListenerType]]:
         """Return the transaction listeners that work with the policy store called `store`, sorted by name."""
