@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cabochon import AgentContext, HostedRoutes
 from cabochon_agent_api.callbacks import callback_routes
 from cabochon_agent_api.connectivity import connectivity_routes
-from cabochon_agent_api.docs_page import docs_page
+from cabochon.openapi_page import openapi_page
 from cabochon_agent_api.health import health_routes
 from cabochon_agent_api.openapi import description
 from cabochon_agent_api.settings import AgentApiSettings
@@ -84,7 +84,7 @@ def _description_routes(hosted: Sequence[HostedRoutes]) -> list[BaseRoute]:
         return JSONResponse(document)
 
     async def docs(_request: Request) -> Response:
-        return HTMLResponse(docs_page(document))
+        return HTMLResponse(openapi_page(document))
 
     return [Route("/openapi.json", openapi), Route("/docs", docs)]
 

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-__all__ = ["body_as"]
+from cabochon.json_values import JsonError, guarded
+from cabochon_opal_server.web.answers import unprocessable
+
+__all__ = ["body_as", "body_of"]
 
 T = TypeVar("T")
 
-LARGEST_BODY = 1024 * 1024
+_LARGEST_BODY = 1024 * 1024
 
 
-async def body_as(model: type[T], request: Request, *, largest: int = LARGEST_BODY) -> T:
-    """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is more than `largest` bytes or something else."""
+async def body_of(request: Request, *, largest: int = _LARGEST_BODY) -> bytes:
+    """Read the request's body; HTTPException 413 if it has more than `largest` bytes."""
     body = bytearray()
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) > LARGEST_BODY:
-                raise HTTPException(413, f"the body is larger than {LARGEST_BODY} bytes")
+            if len(body) > largest:
+                raise HTTPException(413, f"the body is larger than {largest} bytes")
+    return bytes(body)
+
+
+async def body_as(model: type[T], request: Request, *, largest: int = _LARGEST_BODY) -> T:
+    """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is too large or something else."""
+    raw = await body_of(request, largest=largest)
     try:
-        return msgspec.json.decode(body, type=model)
-    except msgspec.ValidationError as err:
-        raise _unprocessable(str(err), "value_error") from err
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise _unprocessable(str(err), "value_error.jsondecode") from err
-
-
-def _unprocessable(why: str, kind: str) -> HTTPException:
-    message, _, where = why.partition(" - at `$")
-    path = [part for part in where.rstrip("`").replace("[", ".").replace("]", "").split(".") if part]
-    detail: Any = [{"loc": ["body", *path], "msg": message, "type": kind}]
-    return HTTPException(422, detail)
+        return guarded(lambda text: msgspec.json.decode(text, type=model), raw)
+    except JsonError as err:
+        message, _, where = str(err).partition(" - at `$")
+        path = [part for part in where.rstrip("`").replace("[", ".").replace("]", "").split(".") if part]
+        raise unprocessable(message, "value_error", *path) from err

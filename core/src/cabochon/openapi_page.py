@@ -1,4 +1,4 @@
-"""The description of the API as a page for people; it needs nothing from elsewhere, so it works offline."""
+"""The description of an HTTP API as a page for people; it needs nothing from elsewhere, so it works offline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-__all__ = ["docs_page"]
+__all__ = ["openapi_page"]
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _STYLE = (
@@ -15,7 +15,7 @@ _STYLE = (
 )
 
 
-def docs_page(document: Mapping[str, Any]) -> str:
+def openapi_page(document: Mapping[str, Any]) -> str:
     """Write an OpenAPI document as HTML: each route with its summary and its answers."""
     title = escape(document["info"]["title"])
     parts = [
@@ -29,7 +29,7 @@ def docs_page(document: Mapping[str, Any]) -> str:
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    token = " Needs a token of a listener where tokens are in use." if operation.get("security") else ""
+    token = " Needs a token where tokens are in use." if operation.get("security") else ""
     answers = "".join(
         f"<dd><code>{escape(status)}</code> {escape(answer['description'])}</dd>"
         for status, answer in sorted(operation["responses"].items())

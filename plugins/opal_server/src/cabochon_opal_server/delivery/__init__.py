@@ -1,0 +1,1 @@
+"""Who has what: agents, and how far each has come."""

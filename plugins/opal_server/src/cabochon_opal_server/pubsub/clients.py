@@ -1,0 +1,95 @@
+"""Who is connected: what is known of each connection."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cabochon_opal_server.pubsub.subscriber import Subscriber
+
+__all__ = ["Client", "Clients"]
+
+_CLIENT_ID = "__opal_client_id"
+
+
+class Client:
+    """One connection.
+
+    Attributes:
+        channel_id: names the connection.
+        client_id: names who is at its other end, as far as it says so: by a query parameter, as the peer's do.
+        agent: the name of an agent of ours, "" for anyone else.
+        agent_version: what that agent runs.
+        statistics: names under which it wants to be counted, with the topics of each.
+    """
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        *,
+        address: tuple[str, int] | None,
+        query: Mapping[str, str],
+        agent: str,
+        agent_version: str,
+    ) -> None:
+        self.subscriber = subscriber
+        self.channel_id = uuid.uuid4().hex
+        self.host, self.port = address or (None, None)
+        self.query = dict(query)
+        self.agent = agent
+        self.agent_version = agent_version
+        self.connected_at = time.time()
+        self.statistics: dict[str, tuple[str, ...]] = {}
+        if _CLIENT_ID in self.query:
+            self.client_id = self.query[_CLIENT_ID]
+        else:
+            self.client_id = f"host:{self.host}:{self.port}" if address else f"opal:{self.channel_id}"
+
+
+class Clients:
+    """All connections of this server."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Client] = {}
+
+    def __iter__(self) -> Iterator[Client]:
+        """Go through the connections, oldest first."""
+        return iter(tuple(self._clients.values()))
+
+    def __len__(self) -> int:
+        """Count the connections."""
+        return len(self._clients)
+
+    @contextmanager
+    def connected(self, client: Client) -> Iterator[None]:
+        """List a client for as long as this lasts."""
+        self._clients[client.channel_id] = client
+        try:
+            yield
+        finally:
+            del self._clients[client.channel_id]
+
+    def described(self) -> dict[str, Any]:
+        """Say who is connected, by client id, as the peer's `/pubsub_client_info` does."""
+        found: dict[str, Any] = {}
+        for client in self:
+            one = found.setdefault(
+                client.client_id,
+                {
+                    "client_id": client.client_id,
+                    "source_host": client.host,
+                    "source_port": client.port,
+                    "connect_time": client.connected_at,
+                    "subscribed_topics": set[str](),
+                    "refcount": 0,
+                    "query_params": client.query,
+                },
+            )
+            one["subscribed_topics"] |= client.subscriber.topics
+            one["refcount"] += 1
+        return {
+            name: {**one, "subscribed_topics": sorted(one["subscribed_topics"])} for name, one in sorted(found.items())
+        }

@@ -1,0 +1,151 @@
+"""The hub: follows the log, and gives every subscriber what it subscribed to, in the log's order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import aclosing
+
+import anyio
+import structlog
+
+from cabochon.backbone import Backbone, BackboneError, LogRecord, NewRecord
+from cabochon.backoff import Backoff
+from cabochon_opal_server.pubsub.messages import Resume, notification
+from cabochon_opal_server.pubsub.subscriber import Subscriber
+
+__all__ = ["Hub"]
+
+log = structlog.get_logger()
+
+_PAGE = 500
+_REMEMBERED_SENDERS = 10_000
+
+
+class Hub:
+    """Who is told what.
+
+    Attributes:
+        number: the last number of the log that was given to subscribers.
+        delivered: how many messages were put for subscribers.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._by_topic: dict[str, dict[Subscriber, None]] = {}
+        self._live: dict[Subscriber, None] = {}
+        self._senders: dict[int, Subscriber] = {}
+        self.number = 0
+        self.delivered = 0
+
+    @property
+    def log_id(self) -> str:
+        """The identity of the log."""
+        return self._backbone.log_id
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Follow the log from its head, until cancelled; while it is away nothing is lost, only late."""
+        self.number = (await self._backbone.bounds()).head
+        task_status.started()
+        backoff = Backoff(first_s=0.1, longest_s=5.0)
+        tries = 0
+        while True:
+            try:
+                async with aclosing(self._backbone.follow(self.number)) as batches:
+                    async for batch in batches:
+                        tries = 0
+                        self._tell(batch)
+            except BackboneError as err:
+                tries += 1
+                wait_s = backoff.wait_s(tries)
+                log.warning("update_log.lost", error=str(err), attempt=tries, wait_s=round(wait_s, 3))
+                await anyio.sleep(wait_s)
+
+    async def publish(self, record: NewRecord, *, sender: Subscriber | None = None) -> int:
+        """Put a record into the log and return its number; it is durable then. `sender` is not told of it.
+
+        Raises:
+            BackboneError: the log can't be written to.
+        """
+        (number,) = await self._backbone.append([record])
+        if sender is not None and number > self.number:
+            self._senders[number] = sender
+            while len(self._senders) > _REMEMBERED_SENDERS:
+                del self._senders[next(iter(self._senders))]
+        return number
+
+    # -------------------------------------------------------------------------------------------------- subscribers
+
+    async def subscribe(self, subscriber: Subscriber, topics: Collection[str], resume: Resume | None) -> bool:
+        """Add topics, and tell the subscriber what it missed if the log still has it; say whether that was so.
+
+        Raises:
+            BackboneError: what it missed can't be read now.
+        """
+        subscriber.topics.update(topics)
+        resumed = resume is not None and await self._can_resume(resume)
+        if resumed and resume is not None and subscriber not in self._live:
+            await self._catch_up(subscriber, resume.number)
+        elif subscriber not in self._live:
+            subscriber.number = self.number
+        self._live[subscriber] = None
+        for topic in topics:
+            self._by_topic.setdefault(topic, {})[subscriber] = None
+        return resumed
+
+    def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
+        """Take topics away."""
+        for topic in topics:
+            subscriber.topics.discard(topic)
+            told = self._by_topic.get(topic)
+            if told is not None:
+                told.pop(subscriber, None)
+                if not told:
+                    del self._by_topic[topic]
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber."""
+        self.unsubscribe(subscriber, list(subscriber.topics))
+        self._live.pop(subscriber, None)
+
+    async def _can_resume(self, resume: Resume) -> bool:
+        if resume.log != self.log_id:
+            return False
+        bounds = await self._backbone.bounds()
+        return bounds.floor <= resume.number <= bounds.head
+
+    async def _catch_up(self, subscriber: Subscriber, after: int) -> None:
+        """Read what it missed; at the end no record may come in between this and the live ones."""
+        subscriber.number = after
+        while subscriber.number < self.number:
+            await subscriber.room()
+            goal = self.number
+            page = await self._backbone.read(subscriber.number, limit=_PAGE)
+            for record in page:
+                if record.number <= goal:
+                    self._offer(subscriber, record)
+            # A page that is not full was all there is up to the goal: compaction leaves gaps.
+            subscriber.number = min(page[-1].number, goal) if len(page) == _PAGE else goal
+
+    # ------------------------------------------------------------------------------------------------------ telling
+
+    def _tell(self, batch: Iterable[LogRecord]) -> None:
+        for record in batch:
+            texts: dict[str, str] = {}
+            told: dict[Subscriber, str] = {}
+            for topic in record.topics:
+                for subscriber in self._by_topic.get(topic, ()):
+                    told.setdefault(subscriber, topic)
+            told.pop(self._senders.pop(record.number, None), None)  # type: ignore[arg-type]
+            for subscriber, topic in told.items():
+                if topic not in texts:
+                    texts[topic] = notification(topic, record.number, record.body)
+                subscriber.put(texts[topic])
+                subscriber.number = record.number
+            self.delivered += len(told)
+            self.number = record.number
+
+    def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
+        topic = next((topic for topic in record.topics if topic in subscriber.topics), None)
+        if topic is not None and record.kind == "data":
+            subscriber.put(notification(topic, record.number, record.body))
+            self.delivered += 1

@@ -1,0 +1,147 @@
+"""What one connected client may call, and what it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from cabochon.backbone import BackboneError, NewRecord
+from cabochon.json_values import JsonError
+from cabochon_opal_server.pubsub.clients import Client
+from cabochon_opal_server.pubsub.hub import Hub
+from cabochon_opal_server.pubsub.messages import Call, Progress, Publication, Topics, answer, arguments_as
+
+__all__ = ["Permissions", "Session", "SessionParts"]
+
+log = structlog.get_logger()
+
+Answer = tuple[Any, str]
+_TRUE: Answer = (True, "bool")
+_FALSE: Answer = (False, "bool")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a client's token lets it do over the WebSocket; each of them takes topics."""
+
+    subscribe: Callable[[tuple[str, ...]], bool]
+    publish: Callable[[tuple[str, ...]], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionParts:
+    """What sessions share.
+
+    Attributes:
+        statistics_topic: where clients that want to be counted publish; that message goes no further.
+        progressed: told how far an agent of ours has come.
+    """
+
+    hub: Hub
+    statistics_topic: str
+    progressed: Callable[[Client, Progress], None]
+
+
+class _Counted(Struct, frozen=True):
+    client_id: str
+    topics: tuple[str, ...] = ()
+
+
+class Session:
+    """Answers the calls of one client, one after the other."""
+
+    def __init__(self, client: Client, permissions: Permissions, parts: SessionParts) -> None:
+        self._client = client
+        self._may = permissions
+        self._parts = parts
+        self._methods: Mapping[str, Callable[[Call], Awaitable[Answer]]] = {
+            "_ping_": self._ping,
+            "ping": self._ping,
+            "_get_channel_id_": self._channel_id,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "publish": self._publish,
+            "progress": self._progress,
+        }
+
+    async def receive(self, call: Call) -> None:
+        """Carry a call out and answer it; nonsense is answered too, and does no harm.
+
+        Raises:
+            BackboneError: the log is away: a client that subscribes now has to come again.
+        """
+        method = self._methods.get(call.method)
+        if method is None:
+            log.debug("call.unknown", method=call.method[:100], client_id=self._client.client_id)
+            result: Answer = (None, "None")
+        else:
+            try:
+                result = await method(call)
+            except JsonError as err:
+                log.warning("call.malformed", method=call.method, client_id=self._client.client_id, error=str(err))
+                result = _FALSE
+        self._client.subscriber.put(answer(call.call_id, *result))
+
+    async def _ping(self, _call: Call) -> Answer:
+        return "pong", "str"
+
+    async def _channel_id(self, _call: Call) -> Answer:
+        return self._client.channel_id, "str"
+
+    async def _subscribe(self, call: Call) -> Answer:
+        wanted = arguments_as(Topics, call)
+        if not self._may.subscribe(wanted.topics):
+            return self._refused("subscribe", wanted.topics)
+        subscriber, hub = self._client.subscriber, self._parts.hub
+        resumed = await hub.subscribe(subscriber, wanted.topics, wanted.resume)
+        log.info(
+            "client.subscribed",
+            client_id=self._client.client_id,
+            agent=self._client.agent or None,
+            topics=sorted(wanted.topics),
+            resumed=resumed,
+        )
+        if wanted.resume is None:
+            return _TRUE
+        return {"log": hub.log_id, "number": subscriber.number, "resumed": resumed}, "dict"
+
+    async def _unsubscribe(self, call: Call) -> Answer:
+        self._parts.hub.unsubscribe(self._client.subscriber, arguments_as(Topics, call).topics)
+        return _TRUE
+
+    async def _publish(self, call: Call) -> Answer:
+        publication = arguments_as(Publication, call)
+        if publication.topics == (self._parts.statistics_topic,):
+            return self._count(publication)
+        if not self._may.publish(publication.topics):
+            return self._refused("publish", publication.topics)
+        # Not a data update, whatever it looks like: it is passed on, and not replayed.
+        record = NewRecord(kind="message", topics=publication.topics, body=bytes(publication.data))
+        try:
+            await self._parts.hub.publish(record, sender=self._client.subscriber)
+        except BackboneError as err:
+            log.error("message.not_published", error=str(err))  # noqa: TRY400 - an expected failure
+            return _FALSE
+        return _TRUE
+
+    def _count(self, publication: Publication) -> Answer:
+        try:
+            counted = msgspec.json.decode(publication.data, type=_Counted)
+        except msgspec.DecodeError as err:
+            raise JsonError(str(err)) from err
+        self._client.statistics[counted.client_id] = counted.topics
+        return _TRUE
+
+    async def _progress(self, call: Call) -> Answer:
+        self._parts.progressed(self._client, arguments_as(Progress, call))
+        # All that was to be told up to here is on its way before this answer.
+        return self._parts.hub.number, "int"
+
+    def _refused(self, method: str, topics: tuple[str, ...]) -> Answer:
+        log.warning("call.refused", method=method, client_id=self._client.client_id, topics=sorted(topics)[:20])
+        return _FALSE

@@ -1,0 +1,102 @@
+"""Where the server listens, and what one client may cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from cabochon import CommaList, Settings
+from cabochon.settings import Seconds
+
+__all__ = ["ServerSettings"]
+
+_HIGHEST_PORT = 65_535
+
+
+class ServerSettings(Settings):
+    """The settings of the server itself."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias="OPAL_SERVER_HOST",
+        description="Address that the server listens on; 0.0.0.0 for all, as containers need.",
+    )
+    bind_port: int = Field(
+        default=7002,
+        validation_alias="OPAL_SERVER_BIND_PORT",
+        description="Port that the server listens on; 0 for any that is free, which the log then names.",
+        ge=0,
+        le=_HIGHEST_PORT,
+    )
+    old_port: str | None = Field(
+        default=None,
+        validation_alias="OPAL_SERVER_PORT",
+        description="The port under its older name, which counts where it is a number: Kubernetes sets it to a URL.",
+    )
+    workers: int | None = Field(
+        default=None,
+        validation_alias="OPAL_SERVER_WORKER_COUNT",
+        description="Accepted because OPAL has it, and without effect: one process serves.",
+    )
+    allowed_origins: CommaList = Field(
+        default=("*",),
+        validation_alias="OPAL_ALLOWED_ORIGINS",
+        description="Origins of web pages that may call the server's HTTP API (CORS), separated by commas; * for all.",
+    )
+    base_dir: Path = Field(
+        default=Path("~/.local/state/opal"),
+        validation_alias="OPAL_BASE_DIR",
+        description="Folder for what the server keeps: the update log, clones of repositories.",
+    )
+    broadcast_uri: str | None = Field(
+        default=None,
+        validation_alias="OPAL_BROADCAST_URI",
+        description="Backbone that several servers share, such as redis://host or postgres://host/db. Unset: this server "
+        "alone, with its update log in a file.",
+    )
+    statistics_enabled: bool = Field(
+        default=False,
+        validation_alias="OPAL_STATISTICS_ENABLED",
+        description="Serve GET /statistics and /stats.",
+    )
+    statistics_topic: str = Field(
+        default="__opal_stats_add",
+        validation_alias="OPAL_STATISTICS_ADD_CLIENT_CHANNEL",
+        description="Topic under which clients make themselves known for statistics.",
+    )
+    metrics_enabled: bool = Field(
+        default=False,
+        validation_alias="OPAL_ENABLE_METRICS",
+        description="Serve GET /metrics as Prometheus text, to everyone who can reach the port.",
+    )
+    waiting_messages: int = Field(
+        default=20_000,
+        validation_alias="OPAL_CLIENT_MAX_WAITING_MESSAGES",
+        description="Messages that may wait for a client that does not read; with one more it is dropped, and comes again.",
+        ge=10,
+    )
+    waiting_chars: int = Field(
+        default=64 * 1024 * 1024,
+        validation_alias="OPAL_CLIENT_MAX_WAITING_BYTES",
+        description="Text that may wait for such a client, in characters; a single message may be longer.",
+        ge=1024,
+    )
+    send_timeout: Seconds = Field(
+        default=timedelta(seconds=30),
+        validation_alias="OPAL_CLIENT_SEND_TIMEOUT",
+        description="Time in which a client must take a message, else it is dropped.",
+        gt=timedelta(0),
+    )
+    largest_message: int = Field(
+        default=16 * 1024 * 1024,
+        validation_alias="OPAL_CLIENT_MAX_MESSAGE_BYTES",
+        description="Longest message that a client may send over the WebSocket.",
+        ge=1024,
+    )
+
+    @property
+    def port(self) -> int:
+        """The port to listen on."""
+        return int(self.old_port) if self.old_port is not None and self.old_port.isdigit() else self.bind_port

@@ -1,0 +1,108 @@
+"""The application: every room's routes, the WebSocket endpoint, and their description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from cabochon_opal_server import __version__
+from cabochon_opal_server.web.answers import json_answer, operation
+from cabochon.openapi_page import openapi_page
+
+__all__ = ["application"]
+
+log = structlog.get_logger()
+
+
+def application(
+    routes: Sequence[BaseRoute],
+    described: Iterable[Mapping[str, Any]],
+    schemas: Mapping[str, Any],
+    origins: Sequence[str],
+) -> ASGIApp:
+    """Make the ASGI application.
+
+    Args:
+        routes: those of all rooms.
+        described: the OpenAPI `paths` of all rooms.
+        schemas: the OpenAPI schemas that they refer to.
+        origins: those of web pages that may call it.
+    """
+    document = _description(described, schemas)
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    async def docs(_request: Request) -> Response:
+        return HTMLResponse(openapi_page(document))
+
+    return Starlette(
+        routes=[
+            Route("/", _up),
+            Route("/healthcheck", _up),
+            Route("/loadlimit", _no_limit),
+            Route("/openapi.json", openapi),
+            Route("/docs", docs),
+            *routes,
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(origins),
+                allow_credentials=True,
+                allow_methods=["*"],
+                allow_headers=["*"],
+            )
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _failed},
+    )
+
+
+async def _up(_request: Request) -> Response:
+    return json_answer({"status": "ok"})
+
+
+async def _no_limit(_request: Request) -> Response:
+    """Let everyone come at once: a client of the peer may ask before it connects."""
+    return json_answer(None)
+
+
+def _description(described: Iterable[Mapping[str, Any]], schemas: Mapping[str, Any]) -> dict[str, Any]:
+    up = {"get": operation("Health", "healthcheck", "Is the server up?", protected=False)}
+    paths: dict[str, Any] = {"/healthcheck": up}
+    for one in described:
+        paths |= one
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Cabochon server",
+            "description": "Publishes policy and data updates to agents, and knows who has what.",
+            "version": __version__,
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(schemas),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("request.failed", path=request.url.path, error=f"{type(error).__name__}: {error}")
+    return JSONResponse({"error": "Uncaught server exception"}, 500)
