@@ -1,1 +1,1 @@
-"""The durable log of what was published, in SQLite."""
+"""The durable log of what was published: kept in SQLite, followed live, compacted and trimmed."""

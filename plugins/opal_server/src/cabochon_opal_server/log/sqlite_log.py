@@ -1,0 +1,235 @@
+"""The log in SQLite: the backbone of one server, with nothing to set up."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar, TypeVarTuple
+
+import anyio
+import structlog
+from anyio import CapacityLimiter, to_thread
+
+from cabochon import (
+    Backbone,
+    BackboneError,
+    Bounds,
+    ConfigurationError,
+    LogRecord,
+    LogTrimmedError,
+    NewRecord,
+    Retention,
+)
+from cabochon_opal_server.log.settings import SqliteLogSettings
+from cabochon_opal_server.log.sqlite_file import LogFile, UnusableLogError
+from cabochon_opal_server.log.sqlite_rows import DamagedError, Row, encoded, stamped
+from cabochon_opal_server.log.tail import Tail
+
+__all__ = ["SqliteLog", "open_sqlite_log"]
+
+log = structlog.get_logger()
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+_PAGE = 500
+_MOST_RECORDS = 1024
+_MOST_BYTES = 8 << 20
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An append that is on its way to the disk."""
+
+    records: Sequence[NewRecord]
+    rows: Sequence[Row]
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    first: int = 0
+    error: BackboneError | None = None
+
+
+class SqliteLog(Backbone):
+    """The log, open. Appends that come while one is written go to the disk together, with one fsync."""
+
+    def __init__(self, file: LogFile, *, clock: Callable[[], float] = time.time) -> None:
+        self.log_id = file.log_id
+        self._file = file
+        self._clock = clock
+        self._tail = Tail(file.bounds.head)
+        self._waiting: list[_Waiting] = []
+        self._woken = anyio.Event()
+        self._grown = anyio.Event()
+        self._closed = False
+        # One thread writes and one reads, at a time.
+        self._writer = CapacityLimiter(1)
+        self._reader = CapacityLimiter(1)
+
+    async def append(self, records: Sequence[NewRecord]) -> Sequence[int]:
+        """Append, on disk when it returns."""
+        if not records:
+            return ()
+        self._check_open()
+        one = _Waiting(records, [encoded(record) for record in records])
+        self._waiting.append(one)
+        self._woken.set()
+        await one.ended.wait()
+        if one.error is not None:
+            raise BackboneError(str(one.error)) from one.error
+        return range(one.first, one.first + len(records))
+
+    async def bounds(self) -> Bounds:
+        """Return how far the log reaches."""
+        return Bounds(self._file.bounds.floor, self._tail.head)
+
+    async def read(self, after: int, *, limit: int) -> Sequence[LogRecord]:
+        """Return a page: no more than 4 MB where records are large."""
+        floor, page = await self._read(self._file.read, after, self._tail.head, limit)
+        if after < floor:
+            raise LogTrimmedError(f"the update log {self._file.path} begins after {floor}", floor=floor)
+        return page
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[LogRecord]]:
+        """Give batches from memory, or pages from disk to whoever is behind."""
+        while True:
+            self._check_open()
+            grown = self._grown
+            batch = self._tail.after(after, limit=_PAGE)
+            if batch is None:
+                batch = await self.read(after, limit=_PAGE)
+            if batch:
+                after = batch[-1].number
+                yield batch
+            else:
+                await grown.wait()
+
+    async def compact(self, superseded: Mapping[int, int]) -> None:
+        """Remove what later records make needless."""
+        await self._write(self._file.compact, superseded)
+
+    async def superseded(self, numbers: Collection[int]) -> Mapping[int, int]:
+        """Return what was compacted, and by what."""
+        return await self._read(self._file.superseded, numbers)
+
+    async def trim(self, limits: Retention) -> Bounds:
+        """Remove the oldest records in bites of 1,000, with appends in between."""
+        before_us = None if limits.max_age_s is None else int((self._clock() - limits.max_age_s) * 1e6)
+        while await self._write(self._file.trim, before_us, limits.max_bytes):
+            self._tail.forget(self._file.bounds.floor)
+        return await self.bounds()
+
+    async def save_agents(self, agents: Mapping[str, bytes]) -> None:
+        """Keep these documents."""
+        await self._write(self._file.save_agents, dict(agents))
+
+    async def agents(self) -> Mapping[str, bytes]:
+        """Return the documents of all agents."""
+        return await self._read(self._file.agents)
+
+    async def forget_agents(self, names: Collection[str]) -> None:
+        """Drop these documents."""
+        await self._write(self._file.forget_agents, names)
+
+    # --------------------------------------------------------------------------------------------- the way to the disk
+
+    async def run(self) -> None:
+        """Write what is appended, until cancelled; what waits then fails."""
+        try:
+            while True:
+                await self._woken.wait()
+                while self._waiting:
+                    await self._write_batch(self._take())
+                self._woken = anyio.Event()
+        finally:
+            self._closed = True
+            self._end(self._waiting, BackboneError(f"the update log {self._file.path} is closed"))
+            self._grown.set()
+
+    def _take(self) -> list[_Waiting]:
+        """Take appends off the queue: as many as one transaction should hold, and at least one."""
+        count = records = size = 0
+        for one in self._waiting:
+            records += len(one.records)
+            size += sum(row[3] for row in one.rows)
+            if count and (records > _MOST_RECORDS or size > _MOST_BYTES):
+                break
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    async def _write_batch(self, batch: list[_Waiting]) -> None:
+        rows = [row for one in batch for row in one.rows]
+        try:
+            # A cancellation waits for the thread, so what is written is always told.
+            number, appended_us = await self._write(self._file.append, rows, int(self._clock() * 1e6))
+        except BackboneError as err:
+            self._end(batch, err)
+            return
+        except BaseException:
+            self._end(batch, BackboneError(f"the update log {self._file.path} is closed"))
+            raise
+        written: list[LogRecord] = []
+        for one in batch:
+            one.first = number
+            written += [stamped(record, at, appended_us) for at, record in enumerate(one.records, start=number)]
+            number += len(one.records)
+        self._tail.add(written)
+        self._end(batch)
+        grown, self._grown = self._grown, anyio.Event()
+        grown.set()
+
+    @staticmethod
+    def _end(batch: Sequence[_Waiting], error: BackboneError | None = None) -> None:
+        for one in batch:
+            one.error = error
+            one.ended.set()
+
+    async def _write(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await self._in_thread(self._writer, work, *args)
+
+    async def _read(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await self._in_thread(self._reader, work, *args)
+
+    async def _in_thread(self, limiter: CapacityLimiter, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        self._check_open()
+        try:
+            return await to_thread.run_sync(work, *args, limiter=limiter)
+        except (sqlite3.Error, DamagedError) as err:
+            raise BackboneError(f"the update log {self._file.path} failed: {err}") from err
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackboneError(f"the update log {self._file.path} is closed")
+
+
+@asynccontextmanager
+async def open_sqlite_log(settings: SqliteLogSettings, url: str = "sqlite:") -> AsyncGenerator[SqliteLog]:  # noqa: ARG001
+    """Open the log of this server, or make one.
+
+    Raises:
+        ConfigurationError: the file can't be used; the message names it and what to do.
+    """
+    path = settings.path
+    try:
+        file = await to_thread.run_sync(LogFile.open, path)
+    except UnusableLogError as err:
+        raise ConfigurationError(
+            f"OPAL_UPDATE_LOG_PATH: {path} {err}. Name another file, or move this one away to begin a new log"
+        ) from err
+    except (OSError, sqlite3.Error) as err:
+        reason = getattr(err, "strerror", None) or err
+        raise ConfigurationError(
+            f"OPAL_UPDATE_LOG_PATH: can't write {path} ({reason}). Name a file in a folder that this user may write to"
+        ) from err
+    updates = SqliteLog(file)
+    log.info("update_log.opened", path=str(path), floor=file.bounds.floor, head=file.bounds.head)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(updates.run)
+            yield updates
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(file.close)
