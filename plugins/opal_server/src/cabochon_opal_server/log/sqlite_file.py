@@ -4,8 +4,8 @@ Its format, version 1: `record` has the records by number; `superseded` the numb
 supersedes each; `agent` a document for each agent; `about` the log's identity and its floor. `application_id` and
 `user_version` of the file say what it is. A lock on the file `<name>.lock` beside it keeps a second server out.
 
-Statements are few and large: after each step of one the thread waits for Python's lock, for milliseconds where the event
-loop is busy.
+Statements are few and large: after each step of one the thread waits for the interpreter, for milliseconds where the
+event loop is busy.
 """
 
 from __future__ import annotations
