@@ -279,6 +279,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
-    problem = value("PRAGMA quick_check(1)")
+    *_, problem = str(value("PRAGMA quick_check(1)")).splitlines()
     if problem != "ok":
         raise UnusableLogError(f"is damaged: {problem}")
