@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -11,8 +10,9 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from cabochon import AgentContext, ConfigurationError
+from cabochon import AgentContext
 from cabochon.asgi_server import App, serve
+from cabochon.listening import listening_on
 from cabochon_agent_api.application import application
 from cabochon_agent_api.settings import AgentApiSettings
 from cabochon_agent_api.tokens import Guard, open_to_all, read_public_key, verifier
@@ -20,8 +20,6 @@ from cabochon_agent_api.tokens import Guard, open_to_all, read_public_key, verif
 __all__ = ["serving"]
 
 log = structlog.get_logger()
-
-_BACKLOG = 128
 
 
 @asynccontextmanager
@@ -32,7 +30,7 @@ async def serving(settings: AgentApiSettings, agent: AgentContext) -> AsyncGener
         ConfigurationError: the address can't be listened on, or the public key is none.
     """
     guard = await _guard(settings)
-    listener = _listener(settings)
+    listener = listening_on(settings.host, settings.port, setting="OPAL_CLIENT_API_SERVER_PORT")
     host, port = listener.getsockname()[:2]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
@@ -49,14 +47,3 @@ async def _guard(settings: AgentApiSettings) -> Guard:
     if settings.public_key is None:
         return open_to_all
     return verifier(settings, await to_thread.run_sync(read_public_key, settings))
-
-
-def _listener(settings: AgentApiSettings) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-    except OSError as err:
-        raise ConfigurationError(
-            f"OPAL_CLIENT_API_SERVER_PORT={settings.port}: the agent's HTTP API can't listen on "
-            f"{settings.host}:{settings.port}: {err.strerror or err}; choose another port, or 0 for any that is free"
-        ) from err

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cabochon import json_patch
-from cabochon.backbone import NewRecord
+from cabochon import NewRecord
 from cabochon.json_values import JsonError
 from cabochon.schemas import DataSourceEntry, DataUpdate
 from cabochon_opal_server.pubsub.topics import expanded

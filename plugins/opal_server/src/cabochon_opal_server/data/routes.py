@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from cabochon.backbone import BackboneError, NewRecord
+from cabochon import BackboneError, NewRecord
 from cabochon.schemas import DataUpdate, DataUpdateReport, ServerDataSourceConfig
 from cabochon.urls import masked_url
 from cabochon_opal_server.data.publishing import InvalidUpdateError, prepared, record_of
@@ -142,7 +142,9 @@ def _reports(parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
 
 def openapi(settings: DataSettings) -> dict[str, Any]:
     """Describe the routes, as OpenAPI 3.1 `paths`."""
-    _, schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(
+        [DataUpdate, DataUpdateReport], ref_template="#/components/schemas/{name}"
+    )
     del schemas
     update, report = ({"$ref": f"#/components/schemas/{name}"} for name in ("DataUpdate", "DataUpdateReport"))
     return {
@@ -153,5 +155,7 @@ def openapi(settings: DataSettings) -> dict[str, Any]:
         settings.all_data_route: {
             "get": operation("Data Updates", "get_all_data", "Give the empty base data", protected=False)
         },
-        settings.report_route: {"post": operation("Data Updates", "report_update", "Report how an update went", body=report)},
+        settings.report_route: {
+            "post": operation("Data Updates", "report_update", "Report how an update went", body=report)
+        },
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from cabochon_opal_server.pubsub.subscriber import Subscriber
@@ -63,14 +62,13 @@ class Clients:
         """Count the connections."""
         return len(self._clients)
 
-    @contextmanager
-    def connected(self, client: Client) -> Iterator[None]:
-        """List a client for as long as this lasts."""
+    def add(self, client: Client) -> None:
+        """List a client."""
         self._clients[client.channel_id] = client
-        try:
-            yield
-        finally:
-            del self._clients[client.channel_id]
+
+    def remove(self, client: Client) -> None:
+        """List a client no longer."""
+        del self._clients[client.channel_id]
 
     def described(self) -> dict[str, Any]:
         """Say who is connected, by client id, as the peer's `/pubsub_client_info` does."""

@@ -1,48 +1,73 @@
-"""The WebSocket endpoint `/ws`: a session for each connection."""
+"""The WebSocket endpoint: a client and a session for each connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
+import anyio.abc
 import structlog
-from anyio.abc import TaskGroup
 from starlette.exceptions import HTTPException
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.http11 import Request
 
-from cabochon.backbone import BackboneError
+from cabochon import BackboneError
 from cabochon.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, Clients
 from cabochon_opal_server.pubsub.hub import Hub
-from cabochon_opal_server.pubsub.messages import read
+from cabochon_opal_server.pubsub.messages import Call, read
 from cabochon_opal_server.pubsub.session import Permissions, Session, SessionParts
 from cabochon_opal_server.pubsub.subscriber import Subscriber
+from cabochon_opal_server.pubsub.websocket import Handler, WebSocketConnection
 
 __all__ = ["AGENT_HEADER", "LOG_HEADER", "VERSION_HEADER", "Endpoint", "Limits"]
 
 log = structlog.get_logger()
 
-AGENT_HEADER = "x-cabochon-agent"
-VERSION_HEADER = "x-cabochon-version"
-LOG_HEADER = "x-cabochon-log"
+AGENT_HEADER = "X-Cabochon-Agent"
+VERSION_HEADER = "X-Cabochon-Version"
+LOG_HEADER = "X-Cabochon-Log"
 
+_ROUTE = "/ws"
 _TRY_AGAIN = 1013
 _REFUSED = 4003
+_CALLS_WAITING = 100
 _NONSENSE_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may cost: waiting messages and characters, and seconds in which it must read one."""
+    """What one client may cost.
+
+    Attributes:
+        waiting_messages: messages that may wait for it.
+        waiting_bytes: and how much of them.
+        message_bytes: the longest message that it may send.
+        send_s: seconds in which it must take what was written.
+        silence_s: seconds of silence after which it is pinged, and again until it is given up.
+    """
 
     waiting_messages: int
-    waiting_chars: int
+    waiting_bytes: int
+    message_bytes: int
     send_s: float
+    silence_s: float = 20.0
 
 
-class Endpoint:
-    """Takes connections; `permissions` says what an Authorization header allows, or raises HTTPException."""
+class Endpoint(Handler):
+    """Takes connections.
+
+    Args:
+        hub: who tells them.
+        clients: lists them.
+        parts: what their sessions share.
+        limits: what each may cost.
+        permissions: says what an Authorization header allows, or raises HTTPException.
+    """
 
     def __init__(
         self,
@@ -57,107 +82,135 @@ class Endpoint:
         self._parts = parts
         self._limits = limits
         self._permissions = permissions
+        # Protocols run outside of any task, where none can be started: they leave word here.
+        self._waiting: deque[_Conversation] = deque()
+        self._news = asyncio.Event()
 
-    async def __call__(self, socket: WebSocket) -> None:
-        """Serve one connection until it ends."""
-        try:
-            permissions = self._permissions(socket.headers.get("authorization"))
-        except HTTPException as err:
-            log.warning("client.refused", address=_address(socket), error=str(err.detail))
-            # Before it is accepted, this is a 403 on the upgrade.
-            await socket.close(_REFUSED)
-            return
-        client = self._client(socket, socket.headers)
-        await socket.accept(headers=[(LOG_HEADER.encode(), self._hub.log_id.encode())])
-        with self._clients.connected(client):
-            log.info("client.connected", client_id=client.client_id, agent=client.agent or None)
-            try:
-                why = await self._serve(socket, client, Session(client, permissions, self._parts))
-            finally:
-                self._hub.leave(client.subscriber)
-            log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Carry out what clients call, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            task_status.started()
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                while self._waiting:
+                    tasks.start_soon(self._waiting.popleft().answer_all)
 
-    def _client(self, socket: WebSocket, headers: Mapping[str, str]) -> Client:
+    def connection(self, *, server_state: Any, **_uvicorns: Any) -> WebSocketConnection:  # noqa: ANN401 - uvicorn's
+        """Make the protocol of a connection: what uvicorn asks for when a request wants to be upgraded."""
         limits = self._limits
-        return Client(
-            Subscriber(max_messages=limits.waiting_messages, max_chars=limits.waiting_chars),
-            address=None if socket.client is None else (socket.client.host, socket.client.port),
-            query=dict(socket.query_params),
-            agent=headers.get(AGENT_HEADER, "")[:200],
-            agent_version=headers.get(VERSION_HEADER, "")[:50],
+        return WebSocketConnection(
+            self,
+            Subscriber(max_messages=limits.waiting_messages, max_bytes=limits.waiting_bytes),
+            max_message_bytes=limits.message_bytes,
+            send_s=limits.send_s,
+            silence_s=limits.silence_s,
+            server_state=server_state,
         )
 
-    async def _serve(self, socket: WebSocket, client: Client, session: Session) -> str:
-        ended = _Ended()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._read, socket, session, ended, tasks)
-            tasks.start_soon(self._write, socket, client.subscriber, ended, tasks)
-            tasks.start_soon(_watch, client.subscriber, ended, tasks)
-        if ended.code is not None:
-            with anyio.move_on_after(1, shield=True):
-                await _closed(socket, ended.code)
-        return ended.why
+    def _begin(self, conversation: _Conversation) -> None:
+        self._waiting.append(conversation)
+        self._news.set()
 
-    async def _read(self, socket: WebSocket, session: Session, ended: _Ended, tasks: TaskGroup) -> None:
-        nonsense = 0
+    # ------------------------------------------------------------------------------------------------- the handler
+
+    def upgrade(self, connection: WebSocketConnection, request: Request) -> tuple[int, str] | dict[str, str]:
+        """Let a client in, if its token is good."""
+        url = urlsplit(request.path)
+        if url.path != _ROUTE:
+            return 404, "Not Found\n"
         try:
-            while True:
-                message = await socket.receive()
-                if message["type"] != "websocket.receive":
-                    ended.because("it has gone", None, tasks)
-                    return
-                try:
-                    call = read(message.get("text") or message.get("bytes") or "")
-                except JsonError as err:
-                    nonsense += 1
-                    log.warning("message.malformed", error=str(err))
-                    if nonsense > _NONSENSE_AT_MOST:
-                        ended.because("it speaks another protocol", _REFUSED, tasks)
-                        return
-                    continue
-                if call is not None:
-                    await session.receive(call)
-        except WebSocketDisconnect:
-            ended.because("it has gone", None, tasks)
+            permissions = self._permissions(request.headers.get("Authorization"))
+        except HTTPException as err:
+            log.warning("client.refused", address=_shown(connection.address), error=str(err.detail))
+            return 403, "a valid token is needed\n"
+        client = Client(
+            connection.subscriber,
+            address=connection.address,
+            query=dict(parse_qsl(url.query)),
+            agent=request.headers.get(AGENT_HEADER, "")[:200],
+            agent_version=request.headers.get(VERSION_HEADER, "")[:50],
+        )
+        session = Session(client, permissions, self._parts)
+        connection.state = _Conversation(connection, client, session, self._begin, self._hub.leave)
+        self._clients.add(client)
+        log.info("client.connected", client_id=client.client_id, agent=client.agent or None)
+        return {LOG_HEADER: self._hub.log_id}
+
+    def message(self, connection: WebSocketConnection, text: bytes) -> None:
+        """Take a message; most are answers to notifications, and nothing is to be done."""
+        conversation: _Conversation = connection.state
+        try:
+            call = read(text)
+        except JsonError as err:
+            conversation.nonsense(err)
+            return
+        if call is not None:
+            conversation.take(call)
+
+    def ended(self, connection: WebSocketConnection, why: str) -> None:
+        """Forget a client."""
+        conversation: _Conversation = connection.state
+        client = conversation.client
+        conversation.over = True
+        self._hub.leave(client.subscriber)
+        self._clients.remove(client)
+        log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
+
+
+class _Conversation:
+    """One client's calls, carried out one after the other in a task that lasts as long as there are any."""
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        client: Client,
+        session: Session,
+        begin: Callable[[_Conversation], None],
+        leave: Callable[[Subscriber], None],
+    ) -> None:
+        self.client = client
+        self.over = False
+        self._leave = leave
+        self._connection = connection
+        self._session = session
+        self._begin = begin
+        self._calls: deque[Call] = deque()
+        self._busy = False
+        self._nonsense = 0
+
+    def nonsense(self, error: JsonError) -> None:
+        self._nonsense += 1
+        log.warning("message.malformed", client_id=self.client.client_id, error=str(error))
+        if self._nonsense > _NONSENSE_AT_MOST:
+            self._connection.refuse("it speaks another protocol", _REFUSED)
+
+    def take(self, call: Call) -> None:
+        self._calls.append(call)
+        if len(self._calls) == _CALLS_WAITING:
+            self._connection.pause_reading()
+        if not self._busy:
+            self._busy = True
+            self._begin(self)
+
+    async def answer_all(self) -> None:
+        try:
+            while self._calls and not self.over:
+                call = self._calls.popleft()
+                if len(self._calls) == _CALLS_WAITING - 1:
+                    self._connection.resume_reading()
+                await self._session.receive(call)
         except BackboneError as err:
-            ended.because(f"the update log is away: {err}", _TRY_AGAIN, tasks)
-
-    async def _write(self, socket: WebSocket, subscriber: Subscriber, ended: _Ended, tasks: TaskGroup) -> None:
-        try:
-            while True:
-                for text in await subscriber.take():
-                    with anyio.fail_after(self._limits.send_s):
-                        await socket.send({"type": "websocket.send", "text": text})
-        except TimeoutError:
-            ended.because(f"it did not read for {self._limits.send_s:g} s", None, tasks)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            # What Starlette makes of a message for a connection that has just ended.
-            ended.because("it has gone", None, tasks)
+            self._connection.refuse(f"the update log is away: {err}", _TRY_AGAIN)
+        except Exception as err:  # noqa: BLE001 - a guarded edge: one client's trouble must not cost the others theirs
+            log.error("client.failed", client_id=self.client.client_id, error=f"{type(err).__name__}: {err}")  # noqa: TRY400
+            self._connection.refuse("a failure of the server", 1011)
+        finally:
+            self._busy = False
+        if self.over:
+            # It may have ended while it was being subscribed.
+            self._leave(self.client.subscriber)
 
 
-class _Ended:
-    """Why a connection ended, and the code it is closed with, if it is to be told."""
-
-    def __init__(self) -> None:
-        self.why = "the server stops"
-        self.code: int | None = 1001
-
-    def because(self, why: str, code: int | None, tasks: TaskGroup) -> None:
-        self.why, self.code = why, code
-        tasks.cancel_scope.cancel()
-
-
-async def _watch(subscriber: Subscriber, ended: _Ended, tasks: TaskGroup) -> None:
-    await subscriber.overrun.wait()
-    ended.because("it does not read as fast as updates come", _TRY_AGAIN, tasks)
-
-
-async def _closed(socket: WebSocket, code: int) -> None:
-    try:
-        await socket.close(code)
-    except (WebSocketDisconnect, RuntimeError, OSError):
-        return
-
-
-def _address(socket: WebSocket) -> str | None:
-    return None if socket.client is None else f"{socket.client.host}:{socket.client.port}"
+def _shown(address: tuple[str, int] | None) -> str | None:
+    return None if address is None else f"{address[0]}:{address[1]}"

@@ -8,10 +8,12 @@ from contextlib import aclosing
 import anyio
 import structlog
 
-from cabochon.backbone import Backbone, BackboneError, LogRecord, NewRecord
+from cabochon import Backbone, BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
+from cabochon.errors import LogTrimmedError
 from cabochon_opal_server.pubsub.messages import Resume, notification
 from cabochon_opal_server.pubsub.subscriber import Subscriber
+from cabochon_opal_server.pubsub.websocket import text_frame
 
 __all__ = ["Hub"]
 
@@ -54,6 +56,11 @@ class Hub:
                     async for batch in batches:
                         tries = 0
                         self._tell(batch)
+            except LogTrimmedError as err:
+                # Too far behind to be told what came since: they come again, and hear that they must start afresh.
+                self.number = err.floor
+                for subscriber in tuple(self._live):
+                    subscriber.drop("the log no longer reaches back to what it was told last")
             except BackboneError as err:
                 tries += 1
                 wait_s = backoff.wait_s(tries)
@@ -130,16 +137,16 @@ class Hub:
 
     def _tell(self, batch: Iterable[LogRecord]) -> None:
         for record in batch:
-            texts: dict[str, str] = {}
+            frames: dict[str, bytes] = {}
             told: dict[Subscriber, str] = {}
             for topic in record.topics:
                 for subscriber in self._by_topic.get(topic, ()):
                     told.setdefault(subscriber, topic)
             told.pop(self._senders.pop(record.number, None), None)  # type: ignore[arg-type]
             for subscriber, topic in told.items():
-                if topic not in texts:
-                    texts[topic] = notification(topic, record.number, record.body)
-                subscriber.put(texts[topic])
+                if topic not in frames:
+                    frames[topic] = text_frame(notification(topic, record.number, record.body))
+                subscriber.put(frames[topic])
                 subscriber.number = record.number
             self.delivered += len(told)
             self.number = record.number
@@ -147,5 +154,5 @@ class Hub:
     def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)
         if topic is not None and record.kind == "data":
-            subscriber.put(notification(topic, record.number, record.body))
+            subscriber.put(text_frame(notification(topic, record.number, record.body)))
             self.delivered += 1

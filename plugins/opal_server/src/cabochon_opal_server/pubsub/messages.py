@@ -93,13 +93,13 @@ class Progress(Struct, frozen=True):
 _message = msgspec.json.Decoder(_Message)
 
 
-def read(raw: str | bytes) -> Call | None:
+def read(raw: bytes) -> Call | None:
     """Read a message; None if it is the answer to a call.
 
     Raises:
         JsonError: it is no message of this protocol.
     """
-    return guarded(_message.decode, raw.encode() if isinstance(raw, str) else raw).request
+    return guarded(_message.decode, raw).request
 
 
 def arguments_as(model: type[T], call: Call) -> T:
@@ -116,19 +116,19 @@ def answer(call_id: Raw, result: Any, kind: str) -> str:  # noqa: ANN401 - whate
 
     Example:
         >>> answer(Raw(b'"7"'), "pong", "str")
-        '{"request":null,"response":{"result":"pong","result_type":"str","call_id":"7"}}'
+        b'{"request":null,"response":{"result":"pong","result_type":"str","call_id":"7"}}'
     """
     response = {"result": result, "result_type": kind, "call_id": call_id}
-    return msgspec.json.encode({"request": None, "response": response}).decode()
+    return msgspec.json.encode({"request": None, "response": response})
 
 
-def request(method: str, arguments: object, call_id: str) -> str:
+def request(method: str, arguments: object, call_id: str) -> bytes:
     """Write a call."""
     call = {"method": method, "arguments": arguments, "call_id": call_id}
-    return msgspec.json.encode({"request": call, "response": None}).decode()
+    return msgspec.json.encode({"request": call, "response": None})
 
 
-def notification(topic: str, number: int, body: bytes) -> str:
+def notification(topic: str, number: int, body: bytes) -> bytes:
     """Write the call `notify`: one text for all subscribers, since what identifies them in it serves nobody.
 
     `number` is the update's place in the log, 0 for what is in none.

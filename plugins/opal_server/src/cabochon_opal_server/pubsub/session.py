@@ -10,11 +10,12 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from cabochon.backbone import BackboneError, NewRecord
+from cabochon import BackboneError, NewRecord
 from cabochon.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.messages import Call, Progress, Publication, Topics, answer, arguments_as
+from cabochon_opal_server.pubsub.websocket import text_frame
 
 __all__ = ["Permissions", "Session", "SessionParts"]
 
@@ -85,7 +86,7 @@ class Session:
             except JsonError as err:
                 log.warning("call.malformed", method=call.method, client_id=self._client.client_id, error=str(err))
                 result = _FALSE
-        self._client.subscriber.put(answer(call.call_id, *result))
+        self._client.subscriber.put(text_frame(answer(call.call_id, *result)))
 
     async def _ping(self, _call: Call) -> Answer:
         return "pong", "str"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Sequence
-
-import anyio
+from collections.abc import Callable
 
 __all__ = ["Subscriber"]
+
+
+def _nothing() -> None:
+    """Do nothing: nobody sends yet."""
 
 
 class Subscriber:
@@ -15,26 +18,27 @@ class Subscriber:
 
     Args:
         max_messages: as many messages may wait.
-        max_chars: and as much text; a single message may be longer.
+        max_bytes: and as much of them; a single message may be longer.
 
     Attributes:
         topics: what it is subscribed to.
-        number: the last number of the log that was put or passed over.
+        number: the last number of the log that it was told, or that was passed over for it.
         sent: how many messages were taken to be sent.
-        overrun: set for good when more came than may wait: the connection has to end.
+        wake: called when the first message waits.
+        drop: called with the reason when the connection has to end.
     """
 
-    def __init__(self, *, max_messages: int, max_chars: int) -> None:
+    def __init__(self, *, max_messages: int, max_bytes: int) -> None:
         self.topics: set[str] = set()
         self.number = 0
         self.sent = 0
-        self.overrun = anyio.Event()
+        self.wake: Callable[[], None] = _nothing
+        self.drop: Callable[[str], None] = lambda _why: None
         self._max_messages = max_messages
-        self._max_chars = max_chars
-        self._waiting: deque[str] = deque()
-        self._chars = 0
-        self._news = anyio.Event()
-        self._room = anyio.Event()
+        self._max_bytes = max_bytes
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._room = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -44,30 +48,39 @@ class Subscriber:
     @property
     def has_room(self) -> bool:
         """Whether another message may wait, with room to spare."""
-        return len(self._waiting) < self._max_messages // 2 and self._chars < self._max_chars // 2
+        return len(self._waiting) < self._max_messages // 2 and self._bytes < self._max_bytes // 2
 
-    def put(self, message: str) -> None:
-        """Let a message wait; too many of them end the connection."""
-        self._waiting.append(message)
-        self._chars += len(message)
-        self._news.set()
-        if len(self._waiting) > self._max_messages or (self._chars > self._max_chars and len(self._waiting) > 1):
-            self.overrun.set()
+    def put(self, frame: bytes) -> None:
+        """Let a message wait, as a frame; too many of them end the connection."""
+        self._waiting.append(frame)
+        self._bytes += len(frame)
+        if len(self._waiting) == 1:
+            self.wake()
+        if len(self._waiting) > self._max_messages or (self._bytes > self._max_bytes and len(self._waiting) > 1):
+            self.drop("it does not read as fast as updates come")
 
-    async def take(self) -> Sequence[str]:
-        """Wait for messages, and take them all."""
-        while not self._waiting:
-            self._news = anyio.Event()
-            await self._news.wait()
-        taken = tuple(self._waiting)
-        self._waiting.clear()
-        self._chars = 0
+    def take(self, at_most: int) -> bytes:
+        """Take what waits, in one piece of about so many bytes at most, and at least one message."""
+        taken: list[bytes] = []
+        size = 0
+        while self._waiting and (not taken or size + len(self._waiting[0]) <= at_most):
+            frame = self._waiting.popleft()
+            taken.append(frame)
+            size += len(frame)
+        self._bytes -= size
         self.sent += len(taken)
+        if self.has_room:
+            self._room.set()
+        return b"".join(taken)
+
+    def close(self) -> None:
+        """Forget what waits, and let nobody wait for room any longer."""
+        self._waiting.clear()
+        self._bytes = 0
         self._room.set()
-        return taken
 
     async def room(self) -> None:
         """Wait until there is room."""
         while not self.has_room:
-            self._room = anyio.Event()
+            self._room = asyncio.Event()
             await self._room.wait()
