@@ -77,10 +77,10 @@ class ServerSettings(Settings):
         description="Messages that may wait for a client that does not read; with one more it is dropped, and comes again.",
         ge=10,
     )
-    waiting_chars: int = Field(
+    waiting_bytes: int = Field(
         default=64 * 1024 * 1024,
         validation_alias="OPAL_CLIENT_MAX_WAITING_BYTES",
-        description="Text that may wait for such a client, in characters; a single message may be longer.",
+        description="Bytes that may wait for such a client; a single message may be longer.",
         ge=1024,
     )
     send_timeout: Seconds = Field(

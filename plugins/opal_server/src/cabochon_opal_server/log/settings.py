@@ -23,13 +23,13 @@ class SqliteLogSettings(Settings):
     update_log_path: Path | None = Field(
         default=None,
         validation_alias="OPAL_UPDATE_LOG_PATH",
-        description="The file of the update log; unset: update_log.db in OPAL_BASE_DIR.",
+        description="The file of the update log; unset: update_log.db in OPAL_BASE_DIR, with the server's port in its "
+        "name where that is not 7002.",
     )
 
-    @property
-    def path(self) -> Path:
-        """The file of the log."""
-        return (self.update_log_path or self.base_dir / "update_log.db").expanduser()
+    def path(self, name: str = "update_log.db") -> Path:
+        """The file of the log; by default a file of this name."""
+        return (self.update_log_path or self.base_dir / name).expanduser()
 
 
 class RetentionSettings(Settings):

@@ -205,13 +205,13 @@ class SqliteLog(Backbone):
 
 
 @asynccontextmanager
-async def open_sqlite_log(settings: SqliteLogSettings, url: str = "sqlite:") -> AsyncGenerator[SqliteLog]:  # noqa: ARG001
-    """Open the log of this server, or make one.
+async def open_sqlite_log(settings: SqliteLogSettings, url: str = "sqlite:") -> AsyncGenerator[SqliteLog]:
+    """Open the log of this server, or make one; what follows the colon names the file, unless a setting does.
 
     Raises:
         ConfigurationError: the file can't be used; the message names it and what to do.
     """
-    path = settings.path
+    path = settings.path(url.partition(":")[2] or "update_log.db")
     try:
         file = await to_thread.run_sync(LogFile.open, path)
     except UnusableLogError as err:

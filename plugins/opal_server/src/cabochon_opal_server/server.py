@@ -1,0 +1,174 @@
+"""The server: its rooms, opened, wired to each other, and run until it is told to stop."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from cabochon import Backbone, BackboneError, ConfigurationError, Plugins, load_settings
+from cabochon.listening import listening_on
+from cabochon.schemas import DataUpdate, DataUpdateReport
+from cabochon.urls import masked_url
+from cabochon_opal_server import __version__
+from cabochon_opal_server.data import routes as data
+from cabochon_opal_server.data.settings import DataSettings
+from cabochon_opal_server.pubsub.clients import Client, Clients
+from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
+from cabochon_opal_server.pubsub.hub import Hub
+from cabochon_opal_server.pubsub.messages import Progress
+from cabochon_opal_server.pubsub.session import Permissions, SessionParts
+from cabochon_opal_server.settings import ServerSettings
+from cabochon_opal_server.web import statistics
+from cabochon_opal_server.web.application import application
+from cabochon_opal_server.web.serving import serve
+
+__all__ = ["Server", "open_server"]
+
+log = structlog.get_logger()
+
+_USUAL_PORT = 7002
+_BACKLOG = 2048
+_REF = "#/components/schemas/{name}"
+
+
+class Server:
+    """A server whose rooms are open; `run` serves, `stop` ends it.
+
+    Attributes:
+        port: the port it listens on, once it does.
+        ready: set when it takes requests.
+    """
+
+    def __init__(self, settings: ServerSettings, backbone: Backbone, environ: Mapping[str, str] | None) -> None:
+        self._settings = settings
+        self._data = load_settings(DataSettings, environ)
+        self._backbone = backbone
+        self._hub = Hub(backbone)
+        self._clients = Clients()
+        self._stop = anyio.Event()
+        self.port = settings.port
+        self.ready = anyio.Event()
+
+    def stop(self) -> None:
+        """End `run`: connections are told, requests under way are answered."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            ConfigurationError: the address can't be listened on.
+        """
+        settings = self._settings
+        listening = listening_on(settings.host, settings.port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG)
+        host, self.port = listening.getsockname()[:2]
+        endpoint = Endpoint(self._hub, self._clients, self._session_parts(), self._limits(), self._permissions)
+        app = application(self._routes(), self._described(), _schemas(), settings.allowed_origins)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._hub.run)
+            await tasks.start(endpoint.run)
+            log.info("server.started", version=__version__, host=host, port=self.port, update_log=self._backbone.log_id)
+            self.ready.set()
+            await serve(app, endpoint.connection, listening, self._stop)
+            tasks.cancel_scope.cancel()
+        log.info("server.stopped")
+
+    # -------------------------------------------------------------------------------------------------------- rooms
+
+    def _routes(self) -> list[BaseRoute]:
+        counted = self._statistics() if self._settings.statistics_enabled else None
+        parts = data.DataParts(
+            base_data=self._data.base_data(self.port),
+            publish=self._hub.publish,
+            permit=self._permit,
+            permit_publishing=self._permit_publishing,
+            reported=self._reported,
+        )
+        return [*data.routes(self._data, parts), *statistics.routes(self._clients, counted, self._permit)]
+
+    def _described(self) -> list[dict[str, Any]]:
+        return [data.openapi(self._data), statistics.openapi()]
+
+    def _statistics(self) -> statistics.Statistics:
+        server_id = uuid.uuid4().hex
+        return statistics.Statistics(
+            self._clients, server_id=server_id, version=__version__, started_at=datetime.now(UTC)
+        )
+
+    def _session_parts(self) -> SessionParts:
+        return SessionParts(
+            hub=self._hub, statistics_topic=self._settings.statistics_topic, progressed=self._progressed
+        )
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        return Limits(
+            waiting_messages=settings.waiting_messages,
+            waiting_bytes=settings.waiting_bytes,
+            message_bytes=settings.largest_message,
+            send_s=settings.send_timeout.total_seconds(),
+        )
+
+    # --------------------------------------------------------------------------------------------------------- who may
+
+    def _permit(self, request: Request) -> None: ...
+
+    def _permit_publishing(self, request: Request, topics: Sequence[str]) -> None: ...
+
+    def _permissions(self, authorization: str | None) -> Permissions:
+        return Permissions(lambda _topics: True, lambda _topics: True)
+
+    def _reported(self, request: Request, report: DataUpdateReport) -> None: ...
+
+    def _progressed(self, client: Client, progress: Progress) -> None: ...
+
+
+@asynccontextmanager
+async def open_server(
+    plugins: Plugins, settings: ServerSettings, *, environ: Mapping[str, str] | None = None
+) -> AsyncGenerator[Server]:
+    """Open what a server needs.
+
+    Args:
+        plugins: what is installed: they bring the backbones.
+        settings: the server's own.
+        environ: where the rooms' settings are read from; None for the process's environment.
+
+    Raises:
+        PluginNotFoundError: no installed plugin has the backbone of OPAL_BROADCAST_URI.
+        ConfigurationError: a setting is wrong; the message names it.
+    """
+    async with AsyncExitStack() as stack:
+        yield Server(settings, await stack.enter_async_context(_backbone(plugins, settings, environ)), environ)
+
+
+@asynccontextmanager
+async def _backbone(
+    plugins: Plugins, settings: ServerSettings, environ: Mapping[str, str] | None
+) -> AsyncGenerator[Backbone]:
+    url = settings.broadcast_uri or _own_log(settings.port)
+    offered = plugins.backbone_for(url)
+    try:
+        async with offered.registration.open(offered.load_settings(environ), url) as backbone:
+            yield backbone
+    except BackboneError as err:
+        raise ConfigurationError(f"OPAL_BROADCAST_URI={masked_url(url)}: the backbone can't be used: {err}") from err
+
+
+def _own_log(port: int) -> str:
+    """Several servers on one machine must not share a file by accident."""
+    return "sqlite:update_log.db" if port == _USUAL_PORT else f"sqlite:update_log-{port}.db"
+
+
+def _schemas() -> dict[str, Any]:
+    return msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
