@@ -89,7 +89,11 @@ class Backbone(ABC):
     """
 
     log_id: str
-    """The identity of the log, kept in it: numbers of a log with another identity mean nothing here."""
+    """The identity of the log, kept in it: numbers of a log with another identity mean nothing here.
+
+    It changes only if somebody wipes the backbone: the call that finds out raises `LogReplacedError`, and so does each
+    `follow` that was begun before. Later calls are about the new log.
+    """
 
     @abstractmethod
     async def append(self, records: Sequence[NewRecord]) -> Sequence[int]:
@@ -121,6 +125,7 @@ class Backbone(ABC):
 
         Raises:
             BackboneError: the backbone is lost; follow again, after the last number that came.
+            LogReplacedError: the log was wiped; follow again, from the new one's beginning.
             LogTrimmedError: retention has removed records that would have come next.
         """
 

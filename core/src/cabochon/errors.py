@@ -23,6 +23,7 @@ CabochonError
     ReportError
     BackboneError
         LogTrimmedError
+        LogReplacedError
 
 Plugins translate what their libraries raise into these at their edge, with ``raise ... from err``: no exception of an
 HTTP client or a database driver crosses into the core. Messages say what failed, for which entry, what was expected and
@@ -43,6 +44,7 @@ __all__ = [
     "FetchError",
     "FetchStatusError",
     "FetchTimeoutError",
+    "LogReplacedError",
     "LogTrimmedError",
     "PatchFailedError",
     "PathConflictError",
@@ -218,3 +220,7 @@ class LogTrimmedError(BackboneError):
     def __init__(self, message: str, *, floor: int) -> None:
         super().__init__(message)
         self.floor = floor
+
+
+class LogReplacedError(BackboneError):
+    """The log was wiped, and began anew with another identity: no number that was known before means anything now."""

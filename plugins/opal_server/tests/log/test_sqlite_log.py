@@ -46,7 +46,7 @@ async def refusal(settings: SqliteLogSettings) -> str:
             pass
     text = str(error.value)
     assert text.startswith("OPAL_UPDATE_LOG_PATH: ")
-    assert str(settings.path) in text
+    assert str(settings.path()) in text
     assert "\n" not in text
     return text
 
@@ -66,7 +66,7 @@ async def test_log_is_in_the_base_folder(tmp_path: Path) -> None:
 
     assert {"update_log.db", "update_log.db-wal", "update_log.db-shm", "update_log.db.lock"} == set(modes)
     assert {0o600} == set(modes.values())
-    opened = {"event": "update_log.opened", "log_level": "info", "path": str(settings.path), "floor": 0, "head": 0}
+    opened = {"event": "update_log.opened", "log_level": "info", "path": str(settings.path()), "floor": 0, "head": 0}
     assert [opened] == logs
 
 
