@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import anyio.abc
 import msgspec
 import structlog
 from starlette.requests import Request
@@ -71,17 +70,20 @@ class Server:
         """
         settings = self._settings
         listening = listening_on(settings.host, settings.port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG)
-        host, self.port = listening.getsockname()[:2]
-        endpoint = Endpoint(self._hub, self._clients, self._session_parts(), self._limits(), self._permissions)
-        app = application(self._routes(), self._described(), _schemas(), settings.allowed_origins)
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self._hub.run)
-            await tasks.start(endpoint.run)
-            log.info("server.started", version=__version__, host=host, port=self.port, update_log=self._backbone.log_id)
-            self.ready.set()
-            await serve(app, endpoint.connection, listening, self._stop)
-            tasks.cancel_scope.cancel()
-        log.info("server.stopped")
+        with listening:
+            host, self.port = listening.getsockname()[:2]
+            endpoint = Endpoint(self._hub, self._clients, self._session_parts(), self._limits(), self._permissions)
+            app = application(self._routes(), self._described(), _schemas(), settings.allowed_origins)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._hub.run)
+                await tasks.start(endpoint.run)
+                log.info(
+                    "server.started", version=__version__, host=host, port=self.port, update_log=self._backbone.log_id
+                )
+                self.ready.set()
+                await serve(app, endpoint.connection, listening, self._stop)
+                tasks.cancel_scope.cancel()
+            log.info("server.stopped")
 
     # -------------------------------------------------------------------------------------------------------- rooms
 
@@ -126,6 +128,7 @@ class Server:
     def _permit_publishing(self, request: Request, topics: Sequence[str]) -> None: ...
 
     def _permissions(self, authorization: str | None) -> Permissions:
+        del authorization
         return Permissions(lambda _topics: True, lambda _topics: True)
 
     def _reported(self, request: Request, report: DataUpdateReport) -> None: ...

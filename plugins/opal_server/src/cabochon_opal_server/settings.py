@@ -53,8 +53,8 @@ class ServerSettings(Settings):
     broadcast_uri: str | None = Field(
         default=None,
         validation_alias="OPAL_BROADCAST_URI",
-        description="Backbone that several servers share, such as redis://host or postgres://host/db. Unset: this server "
-        "alone, with its update log in a file.",
+        description="Backbone that several servers share, such as redis://host or postgres://host/db. Unset: this "
+        "server alone, with its update log in a file.",
     )
     statistics_enabled: bool = Field(
         default=False,
@@ -74,7 +74,7 @@ class ServerSettings(Settings):
     waiting_messages: int = Field(
         default=20_000,
         validation_alias="OPAL_CLIENT_MAX_WAITING_MESSAGES",
-        description="Messages that may wait for a client that does not read; with one more it is dropped, and comes again.",
+        description="Messages that may wait for a client that does not read; with one more it is dropped.",
         ge=10,
     )
     waiting_bytes: int = Field(

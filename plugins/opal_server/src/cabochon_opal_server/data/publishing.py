@@ -7,8 +7,7 @@ import uuid
 import msgspec
 from msgspec.structs import replace
 
-from cabochon import json_patch
-from cabochon import NewRecord
+from cabochon import NewRecord, json_patch
 from cabochon.json_values import JsonError
 from cabochon.schemas import DataSourceEntry, DataUpdate
 from cabochon_opal_server.pubsub.topics import expanded

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -142,10 +141,6 @@ def _reports(parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
 
 def openapi(settings: DataSettings) -> dict[str, Any]:
     """Describe the routes, as OpenAPI 3.1 `paths`."""
-    _, schemas = msgspec.json.schema_components(
-        [DataUpdate, DataUpdateReport], ref_template="#/components/schemas/{name}"
-    )
-    del schemas
     update, report = ({"$ref": f"#/components/schemas/{name}"} for name in ("DataUpdate", "DataUpdateReport"))
     return {
         settings.config_route: {

@@ -111,7 +111,7 @@ def arguments_as(model: type[T], call: Call) -> T:
     return guarded(lambda raw: msgspec.json.decode(raw, type=model), bytes(call.arguments))
 
 
-def answer(call_id: Raw, result: Any, kind: str) -> str:  # noqa: ANN401 - whatever the method gives
+def answer(call_id: Raw, result: Any, kind: str) -> bytes:  # noqa: ANN401 - whatever the method gives
     """Write the answer to a call, under the id that it came with.
 
     Example:

@@ -250,4 +250,3 @@ def _silent() -> logging.Logger:
     logger = logging.Logger("cabochon_opal_server.websocket", level=logging.CRITICAL + 1)  # noqa: LOG001 # not in the tree
     logger.addHandler(logging.NullHandler())
     return logger
-

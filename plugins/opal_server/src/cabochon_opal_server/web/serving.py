@@ -21,7 +21,7 @@ _GRACE_S = 3
 async def serve(
     app: ASGIApp, connection: Callable[..., asyncio.Protocol], listening: socket.socket, stop: anyio.Event
 ) -> None:
-    """Serve `app`, and WebSockets by protocols that `connection` makes, until `stop` is set; all then have a few seconds."""
+    """Serve `app`, and WebSockets by protocols that `connection` makes, until `stop` is set, and a few seconds more."""
     config = uvicorn.Config(
         app,
         http="httptools",
