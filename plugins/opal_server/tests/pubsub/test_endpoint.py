@@ -130,6 +130,7 @@ async def test_who_does_not_read_is_dropped_and_slows_nobody(tmp_path: Path) -> 
                 break
         else:
             pytest.fail("it is still connected")
+        sleeper.connection.transport.abort()
 
 
 async def test_clients_are_told_that_the_server_stops(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ class DataSettings(Settings):
     sources: Annotated[ServerDataSourceConfig | None, BeforeValidator(_sources), Masked] = Field(
         default=None,
         validation_alias="OPAL_DATA_CONFIG_SOURCES",
-        description="Base data sources that clients load when they connect, or the URL they are redirected to, as JSON. "
-        "Unset: one that is empty, served by this server.",
+        description="Base data sources that clients load when they connect, or the URL they are redirected to, "
+        "as JSON. Unset: one that is empty, served by this server.",
     )
     all_data_topic: str = Field(
         default=DEFAULT_DATA_TOPIC,
@@ -56,8 +56,8 @@ class DataSettings(Settings):
     all_data_url: str | None = Field(
         default=None,
         validation_alias="OPAL_ALL_DATA_URL",
-        description="URL of the base data source where OPAL_DATA_CONFIG_SOURCES is not set; by default the empty base data "
-        "of this server, such as http://localhost:7002/policy-data.",
+        description="URL of the base data source where OPAL_DATA_CONFIG_SOURCES is not set; by default the empty base "
+        "data of this server, such as http://localhost:7002/policy-data.",
     )
     config_route: str = Field(
         default="/data/config",
