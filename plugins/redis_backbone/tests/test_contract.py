@@ -1,0 +1,21 @@
+"""The log in Redis keeps the contract of backbones, that of shared ones too."""
+
+import pytest
+
+from cabochon import BackboneType
+from cabochon.testing.backbone_contract import Opened, SharedBackboneContract
+from cabochon_redis_backbone.plugin import cabochon_backbones
+from cabochon_redis_backbone.settings import RedisBackboneSettings
+
+from .redis_server import RedisServer
+
+
+class TestRedisLog(SharedBackboneContract):
+    @pytest.fixture
+    def backbone_type(self) -> BackboneType:
+        (offered,) = cabochon_backbones()
+        return offered
+
+    @pytest.fixture
+    def opened(self, redis: RedisServer, settings: RedisBackboneSettings, backbone_type: BackboneType) -> Opened:
+        return lambda: backbone_type.open(settings, redis.url)

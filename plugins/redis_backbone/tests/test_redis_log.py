@@ -1,0 +1,151 @@
+"""The log in Redis: restarts, wipes, wrong URLs."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+from structlog.testing import capture_logs
+
+from cabochon import BackboneError, ConfigurationError, LogReplacedError
+from cabochon.testing.backbone_contract import data, followed, read_all
+from cabochon_redis_backbone.opening import open_redis_log
+from cabochon_redis_backbone.settings import RedisBackboneSettings
+
+from .redis_server import RedisServer
+
+
+async def test_restarted_redis_goes_on(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
+    """
+    kill -9 of Redis: who follows and who appends hear of it, and go on with the same log once it is back.
+    """
+    async with open_redis_log(settings, own_redis.url) as updates:
+        log_id = updates.log_id
+        await updates.append(data("a", "b"))
+        async with aclosing(updates.follow(1)) as batches:
+            assert [2] == [record.number for record in await anext(batches)]
+            await to_thread.run_sync(own_redis.stop)
+            with pytest.raises(BackboneError), anyio.fail_after(20):
+                await anext(batches)
+        for call in (updates.append(data("lost")), updates.bounds(), updates.agents()):
+            with pytest.raises(BackboneError, match=f"redis://127.0.0.1:{own_redis.port}/0 can't be reached"):
+                await call
+        await to_thread.run_sync(own_redis.start)
+        assert [3] == list(await updates.append(data("c")))
+        assert log_id == updates.log_id
+        assert [2, 3] == [record.number for record in await followed(updates, 1, 3)]
+
+
+async def test_killed_redis_loses_nothing_acknowledged(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
+    """
+    With `appendfsync always`, what was acknowledged is there after each kill -9, under its number.
+    """
+    acknowledged: dict[int, bytes] = {}
+
+    async with open_redis_log(settings, own_redis.url) as updates:
+        for turn in range(3):
+            enough = anyio.Event()
+
+            async def append(task: int, turn: int = turn, enough: anyio.Event = enough) -> None:
+                count = 0
+                while True:
+                    (record,) = data(f"{turn}-{task}-{count}")
+                    try:
+                        (number,) = await updates.append([record])
+                    except BackboneError:
+                        return
+                    acknowledged[number] = record.body
+                    count += 1
+                    if count == 100:
+                        enough.set()
+
+            async with anyio.create_task_group() as tasks:
+                for task in range(8):
+                    tasks.start_soon(append, task)
+                await enough.wait()
+                await to_thread.run_sync(own_redis.stop)
+            await to_thread.run_sync(own_redis.start)
+        found = {record.number: record.body for record in await read_all(updates)}
+
+    assert list(range(1, len(found) + 1)) == list(found)
+    assert acknowledged == {number: found.get(number) for number in acknowledged}
+
+
+async def test_wiped_redis_is_another_log(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
+    """
+    After FLUSHALL everyone is told once, and the new log has another identity and begins with 1.
+    """
+    async with (
+        open_redis_log(settings, own_redis.url) as updates,
+        open_redis_log(settings, own_redis.url) as sibling,
+    ):
+        log_id = updates.log_id
+        await updates.append(data("a", "b"))
+        behind = updates.follow(1)
+        await anext(behind)
+        with anyio.fail_after(5):
+            stream = await anyio.connect_tcp("127.0.0.1", own_redis.port)
+            async with stream:
+                await stream.send(b"FLUSHALL\r\n")
+                assert b"+OK\r\n" == await stream.receive()
+
+        with pytest.raises(LogReplacedError, match="was wiped"):
+            await updates.append(data("c"))
+        assert log_id != updates.log_id
+        with pytest.raises(LogReplacedError), anyio.fail_after(20):
+            async with aclosing(behind):
+                await anext(behind)
+        assert [1] == list(await updates.append(data("c")))
+        with pytest.raises(LogReplacedError):
+            await sibling.read(0, limit=1)
+        assert updates.log_id == sibling.log_id
+        assert [b"c"] == [record.body for record in await read_all(sibling)]
+
+
+async def test_fleets_with_other_names_share_nothing(redis: RedisServer) -> None:
+    """
+    OPAL_BROADCAST_CHANNEL_NAME keeps them apart.
+    """
+    async with (
+        open_redis_log(RedisBackboneSettings(channel="one"), redis.url) as one,
+        open_redis_log(RedisBackboneSettings(channel="other"), redis.url) as other,
+    ):
+        await one.append(data("a"))
+        await one.save_agents({"agent": b"{}"})
+        assert one.log_id != other.log_id
+        assert 0 == (await other.bounds()).head
+        assert {} == await other.agents()
+
+
+async def test_wrong_url_is_said(settings: RedisBackboneSettings) -> None:
+    """
+    What can't be a URL, and a server that is not there, are one line without the password.
+    """
+    with pytest.raises(ConfigurationError, match=r"OPAL_BROADCAST_URI=redis://\*\*\* should be redis://"):
+        async with open_redis_log(settings, "redis://user:secret@host:port/0"):
+            pass
+    with pytest.raises(BackboneError, match="can't be reached") as error:
+        async with open_redis_log(settings, "redis://user:secret@127.0.0.1:1/0"):
+            pass
+    assert "secret" not in str(error.value)
+
+
+async def test_password_is_checked_and_never_shown(tmp_path: Path, settings: RedisBackboneSettings) -> None:
+    """
+    A wrong password stops the start with one line; the right one is in no log.
+    """
+    server = RedisServer(tmp_path, "--requirepass", "open-sesame")
+    await to_thread.run_sync(server.start)
+    try:
+        url = server.url.replace("redis://", "redis://:{}@")
+        with pytest.raises(ConfigurationError, match="does not take the user or the password") as error:
+            async with open_redis_log(settings, url.format("close-sesame")):
+                pass
+        with capture_logs() as logs:
+            async with open_redis_log(settings, url.format("open-sesame")) as updates:
+                await updates.append(data("a"))
+    finally:
+        server.stop()
+    assert "sesame" not in str(error.value) + repr(logs)
+    assert ["backbone.opened"] == [entry["event"] for entry in logs]
