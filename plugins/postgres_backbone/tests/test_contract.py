@@ -1,0 +1,23 @@
+"""The log in PostgreSQL keeps the contract of backbones, that of shared ones too."""
+
+import pytest
+
+from cabochon import BackboneType
+from cabochon.testing.backbone_contract import Opened, SharedBackboneContract
+from cabochon_postgres_backbone.plugin import cabochon_backbones
+from cabochon_postgres_backbone.settings import PostgresBackboneSettings
+
+from .postgres_server import PostgresServer
+
+
+class TestPostgresLog(SharedBackboneContract):
+    @pytest.fixture
+    def backbone_type(self) -> BackboneType:
+        (offered,) = cabochon_backbones()
+        return offered
+
+    @pytest.fixture
+    def opened(
+        self, postgres: PostgresServer, settings: PostgresBackboneSettings, backbone_type: BackboneType
+    ) -> Opened:
+        return lambda: backbone_type.open(settings, postgres.url)

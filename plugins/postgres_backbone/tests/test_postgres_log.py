@@ -1,0 +1,177 @@
+"""The log in PostgreSQL: restarts, wipes, wrong URLs."""
+
+from contextlib import aclosing
+
+import anyio
+import pytest
+from anyio import to_thread
+from structlog.testing import capture_logs
+
+from cabochon import BackboneError, ConfigurationError, LogReplacedError
+from cabochon.testing.backbone_contract import data, followed, read_all
+from cabochon_postgres_backbone.log import open_postgres_log
+from cabochon_postgres_backbone.settings import PostgresBackboneSettings
+
+from .postgres_server import PostgresServer
+
+
+async def test_restarted_postgres_goes_on(own_postgres: PostgresServer, settings: PostgresBackboneSettings) -> None:
+    """
+    kill -9 of PostgreSQL: who follows and who appends hear of it, and go on with the same log once it is back.
+    """
+    async with open_postgres_log(settings, own_postgres.url) as updates:
+        log_id = updates.log_id
+        await updates.append(data("a", "b"))
+        async with aclosing(updates.follow(1)) as batches:
+            assert [2] == [record.number for record in await anext(batches)]
+            await to_thread.run_sync(own_postgres.stop)
+            with pytest.raises(BackboneError), anyio.fail_after(20):
+                await anext(batches)
+        for call in (updates.append(data("lost")), updates.bounds(), updates.agents()):
+            with pytest.raises(
+                BackboneError, match=f"postgres://127.0.0.1:{own_postgres.port}/postgres can't be reached"
+            ):
+                await call
+        await to_thread.run_sync(own_postgres.start)
+        assert [3] == list(await updates.append(data("c")))
+        assert log_id == updates.log_id
+        assert [2, 3] == [record.number for record in await followed(updates, 1, 3)]
+
+
+async def test_killed_postgres_loses_nothing_acknowledged(
+    own_postgres: PostgresServer, settings: PostgresBackboneSettings
+) -> None:
+    """
+    What was acknowledged is there after each kill -9, under its number.
+    """
+    acknowledged: dict[int, bytes] = {}
+
+    async with open_postgres_log(settings, own_postgres.url) as updates:
+        for turn in range(3):
+            enough = anyio.Event()
+
+            async def append(task: int, turn: int = turn, enough: anyio.Event = enough) -> None:
+                count = 0
+                while True:
+                    (record,) = data(f"{turn}-{task}-{count}")
+                    try:
+                        (number,) = await updates.append([record])
+                    except BackboneError:
+                        return
+                    acknowledged[number] = record.body
+                    count += 1
+                    if count == 100:
+                        enough.set()
+
+            async with anyio.create_task_group() as tasks:
+                for task in range(8):
+                    tasks.start_soon(append, task)
+                await enough.wait()
+                await to_thread.run_sync(own_postgres.stop)
+            await to_thread.run_sync(own_postgres.start)
+        found = {record.number: record.body for record in await read_all(updates)}
+
+    assert list(range(1, len(found) + 1)) == list(found)
+    assert acknowledged == {number: found.get(number) for number in acknowledged}
+
+
+@pytest.mark.parametrize(
+    "wipe",
+    [
+        "TRUNCATE cabochon_log",
+        "DROP TABLE cabochon_log, cabochon_record, cabochon_superseded, cabochon_agent",
+    ],
+    ids=["truncated", "dropped"],
+)
+async def test_wiped_postgres_is_another_log(
+    own_postgres: PostgresServer, settings: PostgresBackboneSettings, wipe: str
+) -> None:
+    """
+    When the tables are emptied or dropped everyone is told once; the new log has another identity.
+    """
+    async with (
+        open_postgres_log(settings, own_postgres.url) as updates,
+        open_postgres_log(settings, own_postgres.url) as sibling,
+    ):
+        log_id = updates.log_id
+        await updates.append(data("a", "b"))
+        behind = updates.follow(1)
+        await anext(behind)
+        await to_thread.run_sync(own_postgres.execute, wipe)
+
+        with pytest.raises(LogReplacedError, match="was wiped"):
+            await updates.append(data("c"))
+        assert log_id != updates.log_id
+        with pytest.raises(LogReplacedError), anyio.fail_after(20):
+            async with aclosing(behind):
+                await anext(behind)
+        assert [1] == list(await updates.append(data("c")))
+        with pytest.raises(LogReplacedError):
+            await sibling.read(0, limit=1)
+        assert updates.log_id == sibling.log_id
+        assert [b"c"] == [record.body for record in await read_all(sibling)]
+
+
+async def test_fleets_with_other_names_share_nothing(postgres: PostgresServer) -> None:
+    """
+    OPAL_BROADCAST_CHANNEL_NAME keeps them apart.
+    """
+    async with (
+        open_postgres_log(PostgresBackboneSettings(channel="one"), postgres.url) as one,
+        open_postgres_log(PostgresBackboneSettings(channel="other"), postgres.url) as other,
+    ):
+        await one.append(data("a"))
+        await one.save_agents({"agent": b"{}"})
+        assert one.log_id != other.log_id
+        assert 0 == (await other.bounds()).head
+        assert {} == await other.agents()
+
+
+async def test_wrong_url_is_said(settings: PostgresBackboneSettings) -> None:
+    """
+    What can't be a URL, and a server that is not there, are one line without the password.
+    """
+    with pytest.raises(ConfigurationError, match=r"OPAL_BROADCAST_URI=postgres://\S* should be postgres://") as wrong:
+        async with open_postgres_log(settings, "postgres://user:secret@host:5432/db?nonsense=1"):
+            pass
+    with pytest.raises(BackboneError, match="can't be reached") as error:
+        async with open_postgres_log(settings, "postgres://user:secret@127.0.0.1:1/db"):
+            pass
+    assert "secret" not in str(error.value) + str(wrong.value)
+    assert "\n" not in str(error.value)
+
+
+async def test_password_is_checked_and_never_shown(settings: PostgresBackboneSettings) -> None:
+    """
+    A wrong password stops the start with one line; the right one is in no log.
+    """
+    server = PostgresServer(method="scram-sha-256")
+    await to_thread.run_sync(server.start)
+    try:
+        url = server.url.replace("cabochon@", "cabochon:{}@")
+        with pytest.raises(ConfigurationError, match="does not take the user or the password") as error:
+            async with open_postgres_log(settings, url.format("close-sesame")):
+                pass
+        with capture_logs() as logs:
+            async with open_postgres_log(settings, url.format("open-sesame")) as updates:
+                await updates.append(data("a"))
+    finally:
+        server.remove()
+    assert "sesame" not in str(error.value) + repr(logs)
+    assert ["backbone.opened"] == [entry["event"] for entry in logs]
+
+
+async def test_user_without_rights_uses_tables_that_are_there(
+    postgres: PostgresServer, settings: PostgresBackboneSettings
+) -> None:
+    """
+    Tables may be made by an administrator; the servers need no more than to read and write them.
+    """
+    async with open_postgres_log(settings, postgres.url):
+        pass
+    await to_thread.run_sync(
+        postgres.execute,
+        "CREATE USER modest; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO modest",
+    )
+    async with open_postgres_log(settings, postgres.url.replace("cabochon@", "modest@")) as updates:
+        assert [1] == list(await updates.append(data("a")))
