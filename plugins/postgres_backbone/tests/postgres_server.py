@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -78,8 +78,9 @@ class PostgresServer:
         command = [self._programs / "postgres", "-D", self._home / "data", "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._home}"]
         with (self._home / "log").open("ab") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self._home, **self._as
+            process = cast(
+                "subprocess.Popen[bytes]",
+                subprocess.Popen(command, stdout=log, stderr=log, cwd=self._home, **self._as),
             )
         self._process = process
         ends = time.monotonic() + _STARTS_S

@@ -28,7 +28,7 @@ from cabochon import (
 )
 from cabochon.urls import masked_url
 from cabochon_postgres_backbone import statements
-from cabochon_postgres_backbone.connections import Connections, RefusedError, WipedError
+from cabochon_postgres_backbone.connections import Connections, WipedError
 from cabochon_postgres_backbone.settings import PostgresBackboneSettings
 
 __all__ = ["PostgresLog", "open_postgres_log"]
@@ -116,7 +116,7 @@ class PostgresLog(Backbone):
 
     async def _write(self, batch: list[_Waiting]) -> None:
         records = [record for one in batch for record in one.records]
-        given = {
+        given: dict[str, Any] = {
             "count": len(records),
             "bytes": sum(one.size for one in batch),
             "kinds": [record.kind for record in records],
@@ -290,7 +290,7 @@ async def open_postgres_log(settings: PostgresBackboneSettings, url: str) -> Asy
     """Connect, make the tables if they are not there, and learn the identity of the log.
 
     Raises:
-        ConfigurationError: the URL is wrong, or the database does not know the password.
+        ConfigurationError: the URL is wrong.
         BackboneError: the database can't be reached, or refuses.
     """
     shown = masked_url(url)
@@ -304,10 +304,7 @@ async def open_postgres_log(settings: PostgresBackboneSettings, url: str) -> Asy
     connections = Connections(url, shown)
     try:
         updates = PostgresLog(connections, channel=settings.channel, shown=shown)
-        try:
-            await updates.identify()
-        except RefusedError as err:
-            raise ConfigurationError(f"OPAL_BROADCAST_URI: {err}") from err
+        await updates.identify()
         bounds = await updates.bounds()
         log.info("backbone.opened", url=shown, floor=bounds.floor, head=bounds.head)
         yield updates
