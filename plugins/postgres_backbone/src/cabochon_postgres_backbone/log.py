@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -17,7 +16,6 @@ from psycopg.sql import SQL, Identifier
 
 from cabochon import (
     Backbone,
-    BackboneError,
     Bounds,
     ConfigurationError,
     LogRecord,
@@ -26,6 +24,7 @@ from cabochon import (
     NewRecord,
     Retention,
 )
+from cabochon.append_batches import AppendBatches
 from cabochon.urls import masked_url
 from cabochon_postgres_backbone import statements
 from cabochon_postgres_backbone.connections import Connections, WipedError
@@ -39,22 +38,9 @@ _PAGE = 500
 _PAGE_BYTES = 4 << 20
 _BITE = 500
 _WAIT_S = 3.0
-_MOST_RECORDS = 1024
-_MOST_BYTES = 8 << 20
 _CREATING = 0x43624C47
 """The advisory lock under which tables are made."""
 _TOPICS = msgspec.json.Decoder(tuple[str, ...])
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """An append that is on its way."""
-
-    records: Sequence[NewRecord]
-    size: int
-    ended: bool = False
-    first: int = 0
-    error: BackboneError | None = None
 
 
 class PostgresLog(Backbone):
@@ -65,8 +51,7 @@ class PostgresLog(Backbone):
         self._connections = connections
         self._channel = channel
         self._shown = shown
-        self._waiting: list[_Waiting] = []
-        self._turn = anyio.Lock()
+        self._appends = AppendBatches(self._write)
 
     async def identify(self) -> None:
         """Learn the identity of the log, or make a new one, and the tables.
@@ -90,53 +75,20 @@ class PostgresLog(Backbone):
         """Append; as durable as the database's commits."""
         if not records:
             return ()
-        one = _Waiting(records, sum(len(record.body) for record in records))
-        self._waiting.append(one)
-        try:
-            async with self._turn:
-                # Whoever had the turn before may have taken ours along.
-                if not one.ended:
-                    await self._write(self._take(one))
-        finally:
-            if one in self._waiting:
-                self._waiting.remove(one)
-        if one.error is not None:
-            raise type(one.error)(str(one.error)) from one.error
-        return range(one.first, one.first + len(records))
+        return await self._appends.append(records, sum(len(record.body) for record in records))
 
-    def _take(self, one: _Waiting) -> list[_Waiting]:
-        """Take this one, and others that wait as far as they fit."""
-        taken, records, size = [one], len(one.records), one.size
-        self._waiting.remove(one)
-        while self._waiting and records + len(self._waiting[0].records) <= _MOST_RECORDS and size <= _MOST_BYTES:
-            other = self._waiting.pop(0)
-            taken.append(other)
-            records, size = records + len(other.records), size + other.size
-        return taken
-
-    async def _write(self, batch: list[_Waiting]) -> None:
-        records = [record for one in batch for record in one.records]
+    async def _write(self, records: Sequence[NewRecord]) -> int:
         given: dict[str, Any] = {
             "count": len(records),
-            "bytes": sum(one.size for one in batch),
+            "bytes": sum(len(record.body) for record in records),
             "kinds": [record.kind for record in records],
             "topics": [msgspec.json.encode(record.topics).decode() for record in records],
             "sizes": [len(record.body) for record in records],
             "bodies": [record.body for record in records],
             "notified": _notified(self.log_id),
         }
-        error: BackboneError | None = BackboneError("the append was cancelled, and may have been written")
-        try:
-            ((last, _),) = await self._rows(statements.APPEND, **given)
-            number = last - len(records) + 1
-            for one in batch:
-                one.first, number = number, number + len(one.records)
-            error = None
-        except BackboneError as err:
-            error = err
-        finally:
-            for one in batch:
-                one.ended, one.error = True, error
+        ((last, _),) = await self._rows(statements.APPEND, **given)
+        return last - len(records) + 1
 
     async def bounds(self) -> Bounds:
         """Return how far the log reaches."""

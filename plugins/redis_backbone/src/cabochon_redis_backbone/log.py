@@ -21,6 +21,7 @@ from cabochon import (
     NewRecord,
     Retention,
 )
+from cabochon.append_batches import AppendBatches
 from cabochon_redis_backbone import scripts
 
 __all__ = ["RedisLog"]
@@ -48,6 +49,7 @@ class RedisLog(Backbone):
         self._commands = commands
         self._waiting = waiting
         self._shown = shown
+        self._appends = AppendBatches(self._write)
         self._keys = [f"{{{name}}}:{part}" for part in ("log", "about", "superseded", "agents")]
         self._scripts = {
             text: commands.register_script(text)
@@ -69,11 +71,13 @@ class RedisLog(Backbone):
         """Append; as durable as Redis is configured to be."""
         if not records:
             return ()
+        return await self._appends.append(records, sum(len(record.body) for record in records))
+
+    async def _write(self, records: Sequence[NewRecord]) -> int:
         given: list[str | bytes] = []
         for record in records:
             given += (record.kind, msgspec.json.encode(record.topics), record.body)
-        last = int(await self._run(scripts.APPEND, *given))
-        return range(last - len(records) + 1, last + 1)
+        return int(await self._run(scripts.APPEND, *given)) - len(records) + 1
 
     async def bounds(self) -> Bounds:
         """Return how far the log reaches."""

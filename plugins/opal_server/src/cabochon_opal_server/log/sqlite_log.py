@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -23,6 +22,7 @@ from cabochon import (
     NewRecord,
     Retention,
 )
+from cabochon.append_batches import AppendBatches
 from cabochon_opal_server.log.settings import SqliteLogSettings
 from cabochon_opal_server.log.sqlite_file import LogFile, UnusableLogError
 from cabochon_opal_server.log.sqlite_rows import DamagedError, Row, encoded, stamped
@@ -36,19 +36,6 @@ Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 _PAGE = 500
-_MOST_RECORDS = 1024
-_MOST_BYTES = 8 << 20
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """An append that is on its way to the disk."""
-
-    records: Sequence[NewRecord]
-    rows: Sequence[Row]
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    first: int = 0
-    error: BackboneError | None = None
 
 
 class SqliteLog(Backbone):
@@ -59,8 +46,7 @@ class SqliteLog(Backbone):
         self._file = file
         self._clock = clock
         self._tail = Tail(file.bounds.head)
-        self._waiting: list[_Waiting] = []
-        self._woken = anyio.Event()
+        self._appends = AppendBatches(self._append)
         self._grown = anyio.Event()
         self._closed = False
         # One thread writes and one reads, at a time.
@@ -72,13 +58,17 @@ class SqliteLog(Backbone):
         if not records:
             return ()
         self._check_open()
-        one = _Waiting(records, [encoded(record) for record in records])
-        self._waiting.append(one)
-        self._woken.set()
-        await one.ended.wait()
-        if one.error is not None:
-            raise BackboneError(str(one.error)) from one.error
-        return range(one.first, one.first + len(records))
+        items = [(record, encoded(record)) for record in records]
+        return await self._appends.append(items, sum(len(record.body) for record in records))
+
+    async def _append(self, items: Sequence[tuple[NewRecord, Row]]) -> int:
+        # A cancellation waits for the thread, so what is written is always known here.
+        rows = [row for _, row in items]
+        first, appended_us = await self._write(self._file.append, rows, int(self._clock() * 1e6))
+        self._tail.add([stamped(record, number, appended_us) for number, (record, _) in enumerate(items, start=first)])
+        grown, self._grown = self._grown, anyio.Event()
+        grown.set()
+        return first
 
     async def bounds(self) -> Bounds:
         """Return how far the log reaches."""
@@ -134,57 +124,10 @@ class SqliteLog(Backbone):
 
     # --------------------------------------------------------------------------------------------- the way to the disk
 
-    async def run(self) -> None:
-        """Write what is appended, until cancelled; what waits then fails."""
-        try:
-            while True:
-                await self._woken.wait()
-                while self._waiting:
-                    await self._write_batch(self._take())
-                self._woken = anyio.Event()
-        finally:
-            self._closed = True
-            self._end(self._waiting, BackboneError(f"the update log {self._file.path} is closed"))
-            self._grown.set()
-
-    def _take(self) -> list[_Waiting]:
-        """Take appends off the queue: as many as one transaction should hold, and at least one."""
-        count = records = size = 0
-        for one in self._waiting:
-            records += len(one.records)
-            size += sum(row[3] for row in one.rows)
-            if count and (records > _MOST_RECORDS or size > _MOST_BYTES):
-                break
-            count += 1
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return taken
-
-    async def _write_batch(self, batch: list[_Waiting]) -> None:
-        rows = [row for one in batch for row in one.rows]
-        try:
-            # A cancellation waits for the thread, so what is written is always told.
-            number, appended_us = await self._write(self._file.append, rows, int(self._clock() * 1e6))
-        except BackboneError as err:
-            self._end(batch, err)
-            return
-        except BaseException:
-            self._end(batch, BackboneError(f"the update log {self._file.path} is closed"))
-            raise
-        written: list[LogRecord] = []
-        for one in batch:
-            one.first = number
-            written += [stamped(record, at, appended_us) for at, record in enumerate(one.records, start=number)]
-            number += len(one.records)
-        self._tail.add(written)
-        self._end(batch)
-        grown, self._grown = self._grown, anyio.Event()
-        grown.set()
-
-    @staticmethod
-    def _end(batch: Sequence[_Waiting], error: BackboneError | None = None) -> None:
-        for one in batch:
-            one.error = error
-            one.ended.set()
+    def close(self) -> None:
+        """Answer nothing from here on; who follows is told."""
+        self._closed = True
+        self._grown.set()
 
     async def _write(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         return await self._in_thread(self._writer, work, *args)
@@ -226,10 +169,8 @@ async def open_sqlite_log(settings: SqliteLogSettings, url: str = "sqlite:") -> 
     updates = SqliteLog(file)
     log.info("update_log.opened", path=str(path), floor=file.bounds.floor, head=file.bounds.head)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(updates.run)
-            yield updates
-            tasks.cancel_scope.cancel()
+        yield updates
     finally:
+        updates.close()
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(file.close)
