@@ -4,7 +4,8 @@
     python tests/engines.py --optional   the same before the tests, which skip without an engine: an error only in CI
     python tests/engines.py --folder     say where the engines are kept
 
-Of several processes that ask at once, one builds and the others wait for it.
+Of several processes that ask at once, one builds and the others wait for it. The databases that backbones keep their
+log in are the system's: in CI Debian's packages are installed where they are missing, elsewhere that is the developer's.
 """
 
 from __future__ import annotations
@@ -74,6 +75,41 @@ def _build(go: str, target: Path) -> None:
         (Path(folder) / "opa").replace(target)
 
 
+def provide_databases() -> str:
+    """Make sure that there are Redis and PostgreSQL, and say so; "" if they were there before.
+
+    Raises:
+        MissingError: one is not there, and this is not for us to change.
+    """
+    there = {
+        "redis-server": shutil.which("redis-server") is not None,
+        "postgresql": shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+    }
+    missing = [package for package, is_there in there.items() if not is_there]
+    if not missing:
+        return ""
+    if not _in_ci() or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise MissingError(f"not installed: {' and '.join(missing)} (Debian's packages, or your system's)")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+        done = subprocess.run(
+            ["apt-get", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+            raise MissingError(f"`apt-get {command[0]}` failed: {said}")
+    return f"installed: {' and '.join(missing)}"
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+
 @contextmanager
 def _locked(file: Path) -> Generator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,11 +130,20 @@ def main() -> int:
     try:
         said = provide_opa()
     except MissingError as err:
-        needed = not given.optional or os.environ.get("CI", "").lower() not in {"", "0", "false"}
+        needed = not given.optional or _in_ci()
         print(f"make: {err}" if needed else f"the tests of OPA will skip: {err}", file=sys.stderr)
-        return 1 if needed else 0
-    if said or not given.optional:
-        print(said or f"OPA {OPA_VERSION} is in {kept_opa().parent}")
+        if needed:
+            return 1
+    else:
+        if said or not given.optional:
+            print(said or f"OPA {OPA_VERSION} is in {kept_opa().parent}")
+    try:
+        said = provide_databases()
+    except MissingError as err:
+        print(f"make: {err}" if _in_ci() else f"the tests of backbones will skip: {err}", file=sys.stderr)
+        return 1 if _in_ci() else 0
+    if said:
+        print(said)
     return 0
 
 
