@@ -5,7 +5,7 @@
     python tests/engines.py --folder     say where the engines are kept
 
 Of several processes that ask at once, one builds and the others wait for it. The databases that backbones keep their
-log in are the system's: in CI Debian's packages are installed where they are missing, elsewhere that is the developer's.
+log in are the system's: in CI Debian's packages are installed where they are missing, elsewhere nothing is.
 """
 
 from __future__ import annotations
