@@ -1,11 +1,13 @@
 """The log in Redis: restarts, wipes, wrong URLs."""
 
+import contextlib
 from contextlib import aclosing
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio import to_thread
+from anyio.abc import SocketAttribute, SocketStream
 from structlog.testing import capture_logs
 
 from cabochon import BackboneError, ConfigurationError, LogReplacedError
@@ -70,6 +72,36 @@ async def test_killed_redis_loses_nothing_acknowledged(own_redis: RedisServer, s
 
     assert list(range(1, len(found) + 1)) == list(found)
     assert acknowledged == {number: found.get(number) for number in acknowledged}
+
+
+async def test_lost_answer_is_not_tried_again(redis: RedisServer, settings: RedisBackboneSettings) -> None:
+    """
+    Where Redis took an append and its answer was lost, the publisher hears so, and nothing is written twice.
+    """
+    lose = False
+
+    async def pass_on(client: SocketStream) -> None:
+        async with client, await anyio.connect_tcp("127.0.0.1", redis.port) as server:
+            with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                while True:
+                    await server.send(await client.receive())
+                    answer = await server.receive()
+                    if lose:
+                        return
+                    await client.send(answer)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as relay, anyio.create_task_group() as tasks:
+        tasks.start_soon(relay.serve, pass_on)
+        port = relay.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+        async with open_redis_log(settings, f"redis://127.0.0.1:{port}/0") as updates:
+            await updates.append(data("a"))
+            lose = True
+            with pytest.raises(BackboneError, match="can't be reached"):
+                await updates.append(data("b"))
+            lose = False
+            await updates.append(data("c"))
+            assert [b"a", b"b", b"c"] == [record.body for record in await read_all(updates)]
+        tasks.cancel_scope.cancel()
 
 
 async def test_wiped_redis_is_another_log(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
