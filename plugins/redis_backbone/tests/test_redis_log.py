@@ -81,12 +81,14 @@ async def test_lost_answer_is_not_tried_again(redis: RedisServer, settings: Redi
     lose = False
 
     async def pass_on(client: SocketStream) -> None:
+        nonlocal lose
         async with client, await anyio.connect_tcp("127.0.0.1", redis.port) as server:
             with contextlib.suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
                 while True:
                     await server.send(await client.receive())
                     answer = await server.receive()
                     if lose:
+                        lose = False
                         return
                     await client.send(answer)
 
@@ -98,7 +100,6 @@ async def test_lost_answer_is_not_tried_again(redis: RedisServer, settings: Redi
             lose = True
             with pytest.raises(BackboneError, match="can't be reached"):
                 await updates.append(data("b"))
-            lose = False
             await updates.append(data("c"))
             assert [b"a", b"b", b"c"] == [record.body for record in await read_all(updates)]
         tasks.cancel_scope.cancel()
