@@ -3,7 +3,8 @@
 import pytest
 
 from cabochon import BackboneType
-from cabochon.testing.backbone_contract import Opened, SharedBackboneContract
+from cabochon.testing.backbone_contract import Opened
+from cabochon.testing.shared_backbone_contract import SharedBackboneContract
 from cabochon_postgres_backbone.plugin import cabochon_backbones
 from cabochon_postgres_backbone.settings import PostgresBackboneSettings
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import anyio
 import pytest
@@ -12,47 +11,10 @@ import pytest
 from cabochon.backbone import Backbone, BackboneType, Bounds, LogRecord, NewRecord, Retention
 from cabochon.errors import LogTrimmedError
 from cabochon.testing._contract import Contract
+from cabochon.testing._log_records import PROMPT_S, Opened, data, followed, numbers, read_all
 from cabochon.testing._watch import Watch
 
-__all__ = ["BackboneContract", "Opened", "SharedBackboneContract", "data", "followed", "read_all"]
-
-PROMPT_S = 10.0
-"""What should happen at once must happen within so many seconds, on a busy machine too."""
-
-Opened: TypeAlias = Callable[[], AbstractAsyncContextManager[Backbone]]
-"""Opens the log of the test; each call the same one."""
-
-
-def data(*bodies: object) -> list[NewRecord]:
-    """Return a record for each of these."""
-    return [NewRecord("data", ("policy_data",), str(body).encode()) for body in bodies]
-
-
-async def read_all(backbone: Backbone, after: int = 0, *, limit: int = 100) -> list[LogRecord]:
-    """Read page after page."""
-    found: list[LogRecord] = []
-    while page := await backbone.read(after, limit=limit):
-        assert len(page) <= limit
-        after = page[-1].number
-        found += page
-    return found
-
-
-async def followed(backbone: Backbone, after: int, last: int) -> list[LogRecord]:
-    """Follow the log after one number until another has come."""
-    found: list[LogRecord] = []
-    with anyio.fail_after(PROMPT_S):
-        async with aclosing(backbone.follow(after)) as batches:
-            while not found or found[-1].number < last:
-                batch = await anext(batches)
-                assert batch, "a batch without a record"
-                found += batch
-    return found
-
-
-def numbers(records: Sequence[LogRecord]) -> list[int]:
-    """Return what follows from each record's place."""
-    return [record.number for record in records]
+__all__ = ["BackboneContract", "Opened", "data", "followed", "read_all"]
 
 
 class BackboneContract(Contract):
@@ -411,51 +373,3 @@ class BackboneContract(Contract):
         assert backbone_type.schemes
         for scheme in backbone_type.schemes:
             assert scheme == scheme.lower().rstrip(":/")
-
-
-class SharedBackboneContract(BackboneContract):
-    """What a backbone of several servers must do beyond that: each opening stands for a server."""
-
-    async def test_servers_hear_of_each_other(self, opened: Opened) -> None:
-        """
-        Two servers append at the same time: both get all of it, in one order, under the same numbers.
-        """
-        async with opened() as one, opened() as other:
-            assert one.log_id == other.log_id
-            results: list[list[LogRecord]] = []
-
-            async def append(backbone: Backbone, name: str) -> None:
-                for turn in range(100):
-                    await backbone.append(data(f"{name}-{turn}-a", f"{name}-{turn}-b"))
-
-            async def follow(backbone: Backbone) -> None:
-                results.append(await followed(backbone, 0, 400))
-
-            async with anyio.create_task_group() as tasks:
-                for backbone, name in ((one, "one"), (other, "other")):
-                    tasks.start_soon(follow, backbone)
-                    tasks.start_soon(append, backbone, name)
-
-            assert results[0] == results[1]
-            assert list(range(1, 401)) == numbers(results[0])
-            for name in ("one", "other"):
-                mine = [record.body.decode() for record in results[0] if record.body.startswith(name.encode() + b"-")]
-                assert [f"{name}-{turn}-{part}" for turn in range(100) for part in "ab"] == mine
-
-    async def test_one_servers_housekeeping_is_the_others(self, opened: Opened) -> None:
-        """
-        What one server compacts, trims or saves, the other finds so; doing it again changes nothing.
-        """
-        async with opened() as one, opened() as other:
-            await one.append(data("a", "b", "c"))
-            await other.compact({2: 3})
-            await one.compact({2: 3})
-            assert [1, 3] == numbers(await read_all(one))
-            await anyio.sleep(0.05)
-            assert Bounds(3, 3) == await one.trim(Retention(max_age_s=0.0))
-            assert Bounds(3, 3) == await other.trim(Retention(max_age_s=0.0))
-            await one.save_agents({"agent": b"1"})
-            await other.save_agents({"agent": b"2"})
-            assert {"agent": b"2"} == await one.agents()
-            assert [4] == list(await other.append(data("d")))
-            assert [b"d"] == [record.body for record in await followed(one, 3, 4)]
