@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cabochon import ConfigurationError
+from cabochon.jwt_tokens import read_public_key
 from cabochon_agent_api.settings import AgentApiSettings
-from cabochon_agent_api.tokens import read_public_key
 
 from .rig import Open
 

@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cabochon import AgentContext, HostedRoutes
+from cabochon.openapi_page import openapi_page
 from cabochon_agent_api.callbacks import callback_routes
 from cabochon_agent_api.connectivity import connectivity_routes
-from cabochon.openapi_page import openapi_page
 from cabochon_agent_api.health import health_routes
 from cabochon_agent_api.openapi import description
 from cabochon_agent_api.settings import AgentApiSettings

@@ -12,10 +12,11 @@ from anyio import to_thread
 
 from cabochon import AgentContext
 from cabochon.asgi_server import App, serve
+from cabochon.jwt_tokens import read_public_key
 from cabochon.listening import listening_on
 from cabochon_agent_api.application import application
 from cabochon_agent_api.settings import AgentApiSettings
-from cabochon_agent_api.tokens import Guard, open_to_all, read_public_key, verifier
+from cabochon_agent_api.tokens import Guard, open_to_all, verifier
 
 __all__ = ["serving"]
 

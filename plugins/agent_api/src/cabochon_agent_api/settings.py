@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from cabochon import CommaList, Settings
+from cabochon import CommaList
+from cabochon.jwt_tokens import JwtSettings
 
 __all__ = ["AgentApiSettings"]
 
 _HIGHEST_PORT = 65_535
 
 
-class AgentApiSettings(Settings):
+class AgentApiSettings(JwtSettings):
     """The settings of the HTTP API."""
 
     host: str = Field(
@@ -37,32 +36,6 @@ class AgentApiSettings(Settings):
         default=("*",),
         validation_alias="OPAL_ALLOWED_ORIGINS",
         description="Origins of web pages that may call the agent's HTTP API (CORS), separated by commas; * for all.",
-    )
-    public_key: str | None = Field(
-        default=None,
-        validation_alias="OPAL_AUTH_PUBLIC_KEY",
-        description="Public key that tokens are checked with, or the file that holds it. A PEM key may have _ for each "
-        "newline. Unset: everyone may use the whole API.",
-    )
-    public_key_format: Literal["ssh", "pem", "der"] = Field(
-        default="ssh",
-        validation_alias="OPAL_AUTH_PUBLIC_KEY_FORMAT",
-        description="Format of that key: ssh, pem or der.",
-    )
-    algorithm: str = Field(
-        default="RS256",
-        validation_alias="OPAL_AUTH_JWT_ALGORITHM",
-        description="Algorithm that tokens are signed with.",
-    )
-    audience: str = Field(
-        default="https://api.opal.ac/v1/",
-        validation_alias="OPAL_AUTH_JWT_AUDIENCE",
-        description="Audience (`aud`) that a token must be for.",
-    )
-    issuer: str = Field(
-        default="https://opal.ac/",
-        validation_alias="OPAL_AUTH_JWT_ISSUER",
-        description="Issuer (`iss`) that a token must be from.",
     )
     metrics_enabled: bool = Field(
         default=False,

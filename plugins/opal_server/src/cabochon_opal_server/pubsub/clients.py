@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cabochon_opal_server.pubsub.messages import Progress
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 
-__all__ = ["Client", "Clients"]
+__all__ = ["Client", "ClientWatcher", "Clients"]
 
 _CLIENT_ID = "__opal_client_id"
 
@@ -46,6 +47,19 @@ class Client:
             self.client_id = self.query[_CLIENT_ID]
         else:
             self.client_id = f"host:{self.host}:{self.port}" if address else f"opal:{self.channel_id}"
+
+
+class ClientWatcher:
+    """Is told what clients do; each method is called in the event loop, and returns at once."""
+
+    def subscribed(self, client: Client, topics: Sequence[str], *, resumed: bool) -> None:
+        """Take note that a client was subscribed to more topics, or to what it missed and on."""
+
+    def progressed(self, client: Client, progress: Progress) -> None:
+        """Take note of how far an agent of ours has come."""
+
+    def left(self, client: Client) -> None:
+        """Take note that a client's connection ended, whether it had subscribed or not."""
 
 
 class Clients:

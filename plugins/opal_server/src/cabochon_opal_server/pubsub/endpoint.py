@@ -155,6 +155,7 @@ class Endpoint(Handler):
         conversation.over = True
         self._hub.leave(client.subscriber)
         self._clients.remove(client)
+        self._parts.watcher.left(client)
         log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import aclosing
 
 import anyio
@@ -23,16 +23,24 @@ _PAGE = 500
 _REMEMBERED_SENDERS = 10_000
 
 
+def _nothing(_record: LogRecord) -> None:
+    """Do nothing: nobody wants to know."""
+
+
 class Hub:
     """Who is told what.
+
+    Args:
+        passed_on: called with each record after subscribers were told of it.
 
     Attributes:
         number: the last number of the log that was given to subscribers.
         delivered: how many messages were put for subscribers.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, passed_on: Callable[[LogRecord], None] = _nothing) -> None:
         self._backbone = backbone
+        self._passed_on = passed_on
         self._by_topic: dict[str, dict[Subscriber, None]] = {}
         self._live: dict[Subscriber, None] = {}
         self._senders: dict[int, Subscriber] = {}
@@ -150,6 +158,7 @@ class Hub:
                 subscriber.number = record.number
             self.delivered += len(told)
             self.number = record.number
+            self._passed_on(record)
 
     def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)

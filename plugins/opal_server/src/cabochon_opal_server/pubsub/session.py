@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from cabochon import BackboneError, NewRecord
 from cabochon.json_values import JsonError
-from cabochon_opal_server.pubsub.clients import Client
+from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.messages import Call, Progress, Publication, Topics, answer, arguments_as
 from cabochon_opal_server.pubsub.websocket import text_frame
@@ -40,12 +40,12 @@ class SessionParts:
 
     Attributes:
         statistics_topic: where clients that want to be counted publish; that message goes no further.
-        progressed: told how far an agent of ours has come.
+        watcher: told what clients do.
     """
 
     hub: Hub
     statistics_topic: str
-    progressed: Callable[[Client, Progress], None]
+    watcher: ClientWatcher
 
 
 class _Counted(Struct, frozen=True):
@@ -100,6 +100,7 @@ class Session:
             return self._refused("subscribe", wanted.topics)
         subscriber, hub = self._client.subscriber, self._parts.hub
         resumed = await hub.subscribe(subscriber, wanted.topics, wanted.resume)
+        self._parts.watcher.subscribed(self._client, wanted.topics, resumed=resumed)
         log.info(
             "client.subscribed",
             client_id=self._client.client_id,
@@ -139,7 +140,7 @@ class Session:
         return _TRUE
 
     async def _progress(self, call: Call) -> Answer:
-        self._parts.progressed(self._client, arguments_as(Progress, call))
+        self._parts.watcher.progressed(self._client, arguments_as(Progress, call))
         # All that was to be told up to here is on its way before this answer.
         return self._parts.hub.number, "int"
 
