@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 import structlog
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -21,11 +23,18 @@ from cabochon.urls import masked_url
 from cabochon_opal_server import __version__
 from cabochon_opal_server.data import routes as data
 from cabochon_opal_server.data.settings import DataSettings
-from cabochon_opal_server.pubsub.clients import Client, Clients
+from cabochon_opal_server.delivery import routes as delivery_routes
+from cabochon_opal_server.delivery.delivery import Delivery
+from cabochon_opal_server.delivery.settings import DeliverySettings
+from cabochon_opal_server.log.housekeeping import Housekeeping
+from cabochon_opal_server.log.settings import RetentionSettings
+from cabochon_opal_server.pubsub.clients import Clients, ClientWatcher
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.hub import Hub
-from cabochon_opal_server.pubsub.messages import Progress
 from cabochon_opal_server.pubsub.session import Permissions, SessionParts
+from cabochon_opal_server.security.access import Access, refused
+from cabochon_opal_server.security.keys import read_keys
+from cabochon_opal_server.security.settings import SecuritySettings
 from cabochon_opal_server.settings import ServerSettings
 from cabochon_opal_server.web import statistics
 from cabochon_opal_server.web.application import application
@@ -48,9 +57,15 @@ class Server:
         ready: set when it takes requests.
     """
 
-    def __init__(self, settings: ServerSettings, backbone: Backbone, environ: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, settings: ServerSettings, backbone: Backbone, access: Access, environ: Mapping[str, str] | None
+    ) -> None:
         self._settings = settings
+        self._access = access
+        self._watcher = ClientWatcher()
         self._data = load_settings(DataSettings, environ)
+        self._delivery_settings = load_settings(DeliverySettings, environ)
+        self._retention = load_settings(RetentionSettings, environ)
         self._backbone = backbone
         self._hub = Hub(backbone)
         self._clients = Clients()
@@ -72,10 +87,16 @@ class Server:
         listening = listening_on(settings.host, settings.port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG)
         with listening:
             host, self.port = listening.getsockname()[:2]
-            endpoint = Endpoint(self._hub, self._clients, self._session_parts(), self._limits(), self._permissions)
-            app = application(self._routes(), self._described(), _schemas(), settings.allowed_origins)
+            delivery = Delivery(
+                self._backbone, self._hub, self._delivery_settings, server=f"{socket.gethostname()}:{self.port}"
+            )
+            parts = self._session_parts(delivery)
+            endpoint = Endpoint(self._hub, self._clients, parts, self._limits(), self._permissions)
+            app = application(self._routes(delivery), self._described(), _schemas(), settings.allowed_origins)
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self._hub.run)
+                await tasks.start(delivery.run)
+                tasks.start_soon(Housekeeping(self._backbone, self._retention.retention).run)
                 await tasks.start(endpoint.run)
                 log.info(
                     "server.started", version=__version__, host=host, port=self.port, update_log=self._backbone.log_id
@@ -87,19 +108,23 @@ class Server:
 
     # -------------------------------------------------------------------------------------------------------- rooms
 
-    def _routes(self) -> list[BaseRoute]:
+    def _routes(self, delivery: Delivery) -> list[BaseRoute]:
         counted = self._statistics() if self._settings.statistics_enabled else None
         parts = data.DataParts(
             base_data=self._data.base_data(self.port),
             publish=self._hub.publish,
             permit=self._permit,
             permit_publishing=self._permit_publishing,
-            reported=self._reported,
+            reported=delivery.reported,
         )
-        return [*data.routes(self._data, parts), *statistics.routes(self._clients, counted, self._permit)]
+        return [
+            *data.routes(self._data, parts),
+            *delivery.routes(self._permit),
+            *statistics.routes(self._clients, counted, self._permit),
+        ]
 
     def _described(self) -> list[dict[str, Any]]:
-        return [data.openapi(self._data), statistics.openapi()]
+        return [data.openapi(self._data), delivery_routes.openapi(), statistics.openapi()]
 
     def _statistics(self) -> statistics.Statistics:
         server_id = uuid.uuid4().hex
@@ -107,10 +132,8 @@ class Server:
             self._clients, server_id=server_id, version=__version__, started_at=datetime.now(UTC)
         )
 
-    def _session_parts(self) -> SessionParts:
-        return SessionParts(
-            hub=self._hub, statistics_topic=self._settings.statistics_topic, progressed=self._progressed
-        )
+    def _session_parts(self, delivery: Delivery) -> SessionParts:
+        return SessionParts(hub=self._hub, statistics_topic=self._settings.statistics_topic, watcher=delivery.watcher)
 
     def _limits(self) -> Limits:
         settings = self._settings
@@ -121,19 +144,23 @@ class Server:
             send_s=settings.send_timeout.total_seconds(),
         )
 
-    # --------------------------------------------------------------------------------------------------------- who may
+    # ------------------------------------------------------------------------------------------------- who may
 
-    def _permit(self, request: Request) -> None: ...
+    def _permit(self, request: Request) -> None:
+        self._access.claims(request.headers.get("authorization"))
 
-    def _permit_publishing(self, request: Request, topics: Sequence[str]) -> None: ...
+    def _permit_publishing(self, request: Request, topics: Sequence[str]) -> None:
+        claims = self._access.claims(request.headers.get("authorization"))
+        if not claims.may_publish(topics):
+            log.warning("data_update.refused", peer_type=claims.peer_type, topics=sorted(set(topics))[:20])
+            raise refused("this token may not publish to these topics: a datasource's token is needed")
 
     def _permissions(self, authorization: str | None) -> Permissions:
-        del authorization
-        return Permissions(lambda _topics: True, lambda _topics: True)
+        claims = self._access.claims(authorization)
+        return Permissions(claims.may_subscribe, claims.may_publish)
 
-    def _reported(self, request: Request, report: DataUpdateReport) -> None: ...
-
-    def _progressed(self, client: Client, progress: Progress) -> None: ...
+    def _reported(self, request: Request, report: DataUpdateReport) -> None:
+        """Take note of a report; tracked delivery will."""
 
 
 @asynccontextmanager
@@ -152,7 +179,14 @@ async def open_server(
         ConfigurationError: a setting is wrong; the message names it.
     """
     async with AsyncExitStack() as stack:
-        yield Server(settings, await stack.enter_async_context(_backbone(plugins, settings, environ)), environ)
+        security = load_settings(SecuritySettings, environ)
+        access = Access(security, await to_thread.run_sync(read_keys, security))
+        if access.is_open:
+            log.warning(
+                "server.open", why="no OPAL_AUTH_PRIVATE_KEY: whoever reaches this server may publish and read all"
+            )
+        backbone = await stack.enter_async_context(_backbone(plugins, settings, environ))
+        yield Server(settings, backbone, access, environ)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
+import anyio.abc
 import msgspec
 import structlog
 

@@ -132,7 +132,7 @@ class Endpoint(Handler):
             agent_version=request.headers.get(VERSION_HEADER, "")[:50],
         )
         session = Session(client, permissions, self._parts)
-        connection.state = _Conversation(connection, client, session, self._begin, self._hub.leave)
+        connection.state = _Conversation(connection, client, session, self._begin, self._leave)
         self._clients.add(client)
         log.info("client.connected", client_id=client.client_id, agent=client.agent or None)
         return {LOG_HEADER: self._hub.log_id}
@@ -153,10 +153,13 @@ class Endpoint(Handler):
         conversation: _Conversation = connection.state
         client = conversation.client
         conversation.over = True
-        self._hub.leave(client.subscriber)
+        self._leave(client)
         self._clients.remove(client)
-        self._parts.watcher.left(client)
         log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
+
+    def _leave(self, client: Client) -> None:
+        self._hub.leave(client.subscriber)
+        self._parts.watcher.left(client)
 
 
 class _Conversation:
@@ -168,7 +171,7 @@ class _Conversation:
         client: Client,
         session: Session,
         begin: Callable[[_Conversation], None],
-        leave: Callable[[Subscriber], None],
+        leave: Callable[[Client], None],
     ) -> None:
         self.client = client
         self.over = False
@@ -210,7 +213,7 @@ class _Conversation:
             self._busy = False
         if self.over:
             # It may have ended while it was being subscribed.
-            self._leave(self.client.subscriber)
+            self._leave(self.client)
 
 
 def _shown(address: tuple[str, int] | None) -> str | None:

@@ -10,7 +10,7 @@ import structlog
 
 from cabochon import Backbone, BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
-from cabochon.errors import LogTrimmedError
+from cabochon.errors import LogReplacedError, LogTrimmedError
 from cabochon_opal_server.pubsub.messages import Resume, notification
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import text_frame
@@ -30,22 +30,20 @@ def _nothing(_record: LogRecord) -> None:
 class Hub:
     """Who is told what.
 
-    Args:
-        passed_on: called with each record after subscribers were told of it.
-
     Attributes:
         number: the last number of the log that was given to subscribers.
         delivered: how many messages were put for subscribers.
+        passed_on: called with each record after subscribers were told of it.
     """
 
-    def __init__(self, backbone: Backbone, passed_on: Callable[[LogRecord], None] = _nothing) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._passed_on = passed_on
         self._by_topic: dict[str, dict[Subscriber, None]] = {}
         self._live: dict[Subscriber, None] = {}
         self._senders: dict[int, Subscriber] = {}
         self.number = 0
         self.delivered = 0
+        self.passed_on: Callable[[LogRecord], None] = _nothing
 
     @property
     def log_id(self) -> str:
@@ -69,6 +67,11 @@ class Hub:
                 self.number = err.floor
                 for subscriber in tuple(self._live):
                     subscriber.drop("the log no longer reaches back to what it was told last")
+            except LogReplacedError:
+                # Numbers of the old log mean nothing in this one.
+                self.number = 0
+                for subscriber in tuple(self._live):
+                    subscriber.drop("the update log was replaced by another")
             except BackboneError as err:
                 tries += 1
                 wait_s = backoff.wait_s(tries)
@@ -158,7 +161,7 @@ class Hub:
                 subscriber.number = record.number
             self.delivered += len(told)
             self.number = record.number
-            self._passed_on(record)
+            self.passed_on(record)
 
     def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)

@@ -1,0 +1,85 @@
+"""Who may do what: read off a token's claims."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.exceptions import HTTPException
+
+from cabochon.jwt_tokens import TokenError, bearer_token, verified_claims
+from cabochon_opal_server.security.keys import KeyPair
+from cabochon_opal_server.security.settings import SecuritySettings
+
+__all__ = ["Access", "Claims", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What a token says of its holder.
+
+    Attributes:
+        peer_type: "client", "datasource" or "listener"; "" if it does not say, and on an open server.
+        permitted_topics: the only topics it may publish and subscribe to; None for all.
+        is_open: there are no tokens here: everyone may do everything.
+    """
+
+    peer_type: str = ""
+    permitted_topics: frozenset[str] | None = None
+    is_open: bool = False
+
+    def may_subscribe(self, topics: Collection[str]) -> bool:
+        """Tell whether all of these topics may be followed."""
+        return self.permitted_topics is None or self.permitted_topics.issuperset(topics)
+
+    def may_publish(self, topics: Collection[str]) -> bool:
+        """Tell whether data may be published to all of these topics: clients and listeners may not at all."""
+        return self.is_open or (self.peer_type == "datasource" and self.may_subscribe(topics))
+
+
+class Access:
+    """Checks tokens; with no keys everyone is let in."""
+
+    def __init__(self, settings: SecuritySettings, keys: KeyPair | None) -> None:
+        self._settings = settings
+        self._keys = keys
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everyone is let in."""
+        return self._keys is None
+
+    def claims(self, authorization: str | None) -> Claims:
+        """Return what the token of an Authorization header says; HTTPException 401 if it is no good."""
+        if self._keys is None:
+            return Claims(is_open=True)
+        try:
+            found = verified_claims(bearer_token(authorization), self._keys.public, self._settings)
+            return Claims(peer_type=str(found.get("peer_type", "")), permitted_topics=_topics(found))
+        except TokenError as err:
+            raise refused(str(err)) from err
+
+    def is_master(self, authorization: str | None) -> bool:
+        """Tell whether a header holds the master token; where none is set, nobody has it."""
+        master = self._settings.master_token
+        token = bearer_token(authorization)
+        if master is None or token is None:
+            return False
+        return hmac.compare_digest(token.encode(), master.get_secret_value().encode())
+
+
+def refused(why: str) -> HTTPException:
+    """Make the 401 in the peer's shape; it adds the token itself, which is nobody's business."""
+    detail: Any = {"error": why}
+    return HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _topics(claims: Mapping[str, Any]) -> frozenset[str] | None:
+    topics: object = claims.get("permitted_topics")
+    if topics is None:
+        return None
+    if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in cast("list[object]", topics)):
+        raise TokenError("invalid permitted_topics claim")
+    return frozenset(cast("list[str]", topics))
