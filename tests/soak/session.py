@@ -85,30 +85,27 @@ class Session:
 
     async def end(self, ending: Ending) -> None:
         """End the session, well or badly."""
-        match ending:
-            case Ending.CLOSE:
-                await self._close()
-            case Ending.RESET:
-                await reset(self._stream)
-            case Ending.HALF_FRAME | Ending.HALF_FRAME_RESET:
-                frame = Frame(Opcode.TEXT, _notification("policy_data", {"id": "lost"})).serialize(mask=False)
-                await self._stream.send(frame[: len(frame) // 2])
-                if ending is Ending.HALF_FRAME_RESET:
-                    await reset(self._stream)
-            case Ending.GARBAGE:
-                await self._stream.send(b"\xff\xff\xff\xff")
-            case Ending.SILENCE:
-                await anyio.sleep(_SILENCE_S)
-            case Ending.END:
-                pass
+        if ending is Ending.SILENCE:
+            await anyio.sleep(_SILENCE_S)
+        # What is being published goes out first: only one can write.
+        async with self._writing:
+            await self._end(ending)
         await anyio.aclose_forcefully(self._stream)
 
-    async def _close(self) -> None:
-        self._protocol.send_close(_GOING_AWAY)
-        await self._flush()
-        with anyio.move_on_after(_CLOSE_S):
-            while not self._protocol.close_expected():
-                self._protocol.receive_data(await self._stream.receive())
+    async def _end(self, ending: Ending) -> None:
+        if ending is Ending.CLOSE:
+            self._protocol.send_close(_GOING_AWAY)
+            await self._flush()
+            with anyio.move_on_after(_CLOSE_S):
+                while not self._protocol.close_expected():
+                    self._protocol.receive_data(await self._stream.receive())
+        elif ending in {Ending.HALF_FRAME, Ending.HALF_FRAME_RESET}:
+            frame = Frame(Opcode.TEXT, _notification("policy_data", {"id": "lost"})).serialize(mask=False)
+            await self._stream.send(frame[: len(frame) // 2])
+        elif ending is Ending.GARBAGE:
+            await self._stream.send(b"\xff\xff\xff\xff")
+        if ending in {Ending.RESET, Ending.HALF_FRAME_RESET}:
+            await reset(self._stream)
 
     async def _flush(self) -> None:
         for piece in self._protocol.data_to_send():
