@@ -1,6 +1,6 @@
 """An agent's day, compressed: it loses its server again and again while updates flow, and OPA now and then.
 
-SOAK_RECONNECTS says how often (500 take some 10 minutes), SOAK_SEED repeats a run as far as real processes can be
+SOAK_RECONNECTS says how often (500 take some 11 minutes), SOAK_SEED repeats a run as far as real processes can be
 repeated, and with SOAK_REPORT a run's figures are appended to that file.
 """
 
@@ -30,7 +30,7 @@ from .faults import Faults
 from .model import AREAS, Model
 from .scripted_server import ScriptedServer
 
-RECONNECTS = int(os.environ.get("SOAK_RECONNECTS", "50"))
+RECONNECTS = int(os.environ.get("SOAK_RECONNECTS", "40"))
 WARM_UP = min(100, RECONNECTS // 3)
 GROWTH_MIB = 8.0
 """What resident memory may grow by after the warm-up, however long the run."""
