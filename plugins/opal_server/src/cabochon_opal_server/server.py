@@ -28,6 +28,10 @@ from cabochon_opal_server.delivery.delivery import Delivery
 from cabochon_opal_server.delivery.settings import DeliverySettings
 from cabochon_opal_server.log.housekeeping import Housekeeping
 from cabochon_opal_server.log.settings import RetentionSettings
+from cabochon_opal_server.policy import routes as policy_routes
+from cabochon_opal_server.policy.opening import repository_of
+from cabochon_opal_server.policy.policies import Policies
+from cabochon_opal_server.policy.settings import PolicySettings
 from cabochon_opal_server.pubsub.clients import Clients, ClientWatcher
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.hub import Hub
@@ -68,6 +72,8 @@ class Server:
         self._retention = load_settings(RetentionSettings, environ)
         self._backbone = backbone
         self._hub = Hub(backbone)
+        self._policy = load_settings(PolicySettings, environ)
+        self._policies = self._opened_policies()
         self._clients = Clients()
         self._stop = anyio.Event()
         self.port = settings.port
@@ -96,6 +102,8 @@ class Server:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self._hub.run)
                 await tasks.start(delivery.run)
+                if self._policies is not None:
+                    tasks.start_soon(self._policies.run)
                 tasks.start_soon(Housekeeping(self._backbone, self._retention.retention).run)
                 await tasks.start(endpoint.run)
                 log.info(
@@ -120,11 +128,21 @@ class Server:
         return [
             *data.routes(self._data, parts),
             *delivery.routes(self._permit),
+            *policy_routes.routes(self._policy, self._policies, self._permit),
             *statistics.routes(self._clients, counted, self._permit),
         ]
 
+    def _opened_policies(self) -> Policies | None:
+        repository = repository_of(self._policy, self._settings.base_dir)
+        if repository is None:
+            log.warning("policy_repo.none", why="no OPAL_POLICY_REPO_URL: GET /policy is answered with 503")
+            return None
+        policies = Policies(repository, self._hub.publish, interval_s=self._policy.polling_interval.total_seconds())
+        self._hub.watchers.append(policies.passed_on)
+        return policies
+
     def _described(self) -> list[dict[str, Any]]:
-        return [data.openapi(self._data), delivery_routes.openapi(), statistics.openapi()]
+        return [data.openapi(self._data), delivery_routes.openapi(), policy_routes.openapi(), statistics.openapi()]
 
     def _statistics(self) -> statistics.Statistics:
         server_id = uuid.uuid4().hex

@@ -113,15 +113,18 @@ def standing(agent: AgentState, number: int, *, told: int, superseded_by: int | 
         superseded_by: the later update that made this one needless, if there is one.
     """
     if number <= agent.began:
-        if agent.ready is False:
-            return Standing(State.LATE, "its base data is not loaded")
-        return Standing(State.HAS, "by base data")
+        loaded = agent.ready is not False
+        return Standing(State.HAS, "by base data") if loaded else Standing(State.LATE, "its base data is not loaded")
     if number in agent.failed and superseded_by is None:
         return Standing(State.FAILED, agent.failed[number])
     if number <= agent.ended or number in agent.above:
         return Standing(State.HAS)
     if superseded_by is not None:
         return Standing(State.HAS, f"superseded by {superseded_by}")
+    return _on_its_way(agent, number, told)
+
+
+def _on_its_way(agent: AgentState, number: int, told: int) -> Standing:
     if agent.disconnected_at is not None:
         return Standing(State.LATE, "not connected")
     if number > told:

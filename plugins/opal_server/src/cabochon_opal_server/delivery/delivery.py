@@ -51,7 +51,7 @@ class Delivery:
         self._finder = Finder(backbone)
         retention_s = settings.agent_retention.total_seconds()
         self._register = Register(backbone, self.watcher, retention_s=retention_s, clock=clock)
-        hub.passed_on = self.watcher.passed_on
+        hub.watchers.append(self.watcher.passed_on)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep the register, until cancelled; the hub has to run already."""

@@ -11,6 +11,8 @@ from cabochon import Backbone, LogRecord, LogTrimmedError
 __all__ = ["Finder", "Found"]
 
 _PAGE = 500
+# As many as any number of a log has.
+_MOST_DIGITS = 18
 _MOST_REMEMBERED = 1_000
 
 
@@ -56,7 +58,7 @@ class Finder:
         """
         found = self._known.get(key)
         if found is None:
-            found = await self._by_number(int(key)) if key.isascii() and key.isdecimal() and len(key) < 19 else None
+            found = await self._by_number(int(key)) if _is_number(key) else None
             found = found or await self._by_id(key)
             if found is None or found.superseded_by is not None:
                 return found
@@ -113,3 +115,7 @@ class Finder:
 def _found(record: LogRecord) -> Found:
     update = msgspec.json.decode(record.body, type=_Update)
     return Found(record.number, update.id, record.topics, record.appended_at)
+
+
+def _is_number(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) <= _MOST_DIGITS

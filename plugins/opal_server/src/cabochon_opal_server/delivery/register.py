@@ -70,7 +70,7 @@ class Register:
                 await self.write(last=True)
 
     async def refresh(self) -> None:
-        """Read what other servers wrote, at most once a second; while the backbone is away, what was read last stays."""
+        """Read what other servers wrote, at most once a second; what was read last stays if the backbone is away."""
         async with self._reading:
             if self._clock() - self._read_at < _EVERY_S:
                 return

@@ -23,17 +23,13 @@ _PAGE = 500
 _REMEMBERED_SENDERS = 10_000
 
 
-def _nothing(_record: LogRecord) -> None:
-    """Do nothing: nobody wants to know."""
-
-
 class Hub:
     """Who is told what.
 
     Attributes:
         number: the last number of the log that was given to subscribers.
         delivered: how many messages were put for subscribers.
-        passed_on: called with each record after subscribers were told of it.
+        watchers: called with each record after subscribers were told of it.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -43,7 +39,7 @@ class Hub:
         self._senders: dict[int, Subscriber] = {}
         self.number = 0
         self.delivered = 0
-        self.passed_on: Callable[[LogRecord], None] = _nothing
+        self.watchers: list[Callable[[LogRecord], None]] = []
 
     @property
     def log_id(self) -> str:
@@ -161,7 +157,8 @@ class Hub:
                 subscriber.number = record.number
             self.delivered += len(told)
             self.number = record.number
-            self.passed_on(record)
+            for watcher in self.watchers:
+                watcher(record)
 
     def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)

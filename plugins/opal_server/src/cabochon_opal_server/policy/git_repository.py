@@ -1,0 +1,193 @@
+"""A git repository, fetched into a bare clone and read from there: no work tree, no merging."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+from dulwich.errors import ChecksumMismatch, GitProtocolError, NotGitRepository, ObjectFormatException
+from dulwich.object_store import iter_tree_contents
+from dulwich.objects import Blob, Commit, ObjectID, valid_hexsha
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+from urllib3.exceptions import HTTPError
+
+from cabochon.urls import masked_url
+from cabochon_opal_server.policy.git_transport import git_client, ssh_command, write_key
+from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
+from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot
+
+__all__ = ["GitRepository", "clone_folder"]
+
+T = TypeVar("T")
+
+_REGULAR_FILES = (0o100644, 0o100755, 0o100664)
+_FOLDER = 0o040000
+_KEPT = 4
+_BROKEN = (KeyError, ObjectFormatException, ChecksumMismatch, zlib.error)
+_NAMED_BRANCHES = 5
+
+
+class GitRepository(PolicyRepository):
+    """A branch of a git repository.
+
+    Only the newest commit is fetched each time; what was fetched before is kept, so a change is told as a difference to
+    any commit that this clone has seen. A history that was rewritten is followed like any other: the branch's head
+    counts, wherever it is.
+    """
+
+    def __init__(
+        self, url: str, branch: str, folder: Path, rules: BundleRules, *, ssh_key: str | None, timeout_s: float
+    ) -> None:
+        """Create the repository without reading it.
+
+        Args:
+            url: where it is.
+            branch: the one to follow.
+            folder: of its own, for the clone; made if it is not there.
+            rules: what is needed of it.
+            ssh_key: text of a private key.
+            timeout_s: the longest that one look may take, in seconds; `math.inf` for no limit.
+        """
+        self.place = masked_url(url)
+        self._url = url
+        self._branch = branch
+        self._folder = folder
+        self._rules = rules
+        self._ssh_key = ssh_key
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._snapshots: dict[str, Snapshot] = {}
+
+    async def newest(self) -> Snapshot:
+        """Fetch the branch's head, and read it."""
+        try:
+            with anyio.fail_after(self._timeout_s):
+                # The thread of a hung remote is left to itself: it ends with its connection.
+                return await to_thread.run_sync(self._newest, abandon_on_cancel=True)
+        except TimeoutError as err:
+            raise RepositoryError(
+                f"no answer within OPAL_POLICY_REPO_CLONE_TIMEOUT={self._timeout_s:g} seconds"
+            ) from err
+
+    async def snapshot(self, point: str) -> Snapshot | None:
+        """Read a commit that was fetched at some time."""
+        if not valid_hexsha(point.encode()):
+            return None
+        return await to_thread.run_sync(self._known, point)
+
+    # ------------------------------------------------------------------------------------------------- in a thread
+
+    def _newest(self) -> Snapshot:
+        head = _told(self._fetched)
+        found = self._known(head)
+        if found is None:
+            shutil.rmtree(self._clone, ignore_errors=True)
+            raise RepositoryError(f"the clone in {self._clone} was damaged; it is made anew")
+        return found
+
+    @property
+    def _clone(self) -> Path:
+        return self._folder / "clone"
+
+    def _fetched(self) -> str:
+        """Fetch the branch's head, and return its id."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        key = write_key(self._folder, self._ssh_key) if self._ssh_key is not None else None
+        client, path = git_client(self._url, ssh=ssh_command(key, os.environ))
+        with self._opened() as clone:
+
+            def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
+                del depth
+                head = refs.get(self._ref)
+                return [] if head is None or head in clone.object_store else [head]
+
+            try:
+                refs = client.fetch(path, clone, determine_wants=wanted, depth=1).refs
+            except GitProtocolError as err:
+                if "shallow" not in str(err):
+                    raise
+                refs = client.fetch(path, clone, determine_wants=wanted).refs
+            head = refs.get(self._ref)
+            if head is None:
+                raise RepositoryError(self._no_branch(refs))
+            return head.decode()
+
+    @property
+    def _ref(self) -> Ref:
+        return Ref(f"refs/heads/{self._branch}".encode())
+
+    def _no_branch(self, refs: dict[Ref, ObjectID | None]) -> str:
+        heads = sorted(ref.decode().removeprefix("refs/heads/") for ref in refs if ref.startswith(b"refs/heads/"))
+        there = ", ".join(heads[:_NAMED_BRANCHES]) or "none yet"
+        return f"there is no branch OPAL_POLICY_REPO_MAIN_BRANCH={self._branch}; branches there: {there}"
+
+    def _opened(self) -> Repo:
+        try:
+            return Repo(str(self._clone))
+        except NotGitRepository:
+            shutil.rmtree(self._clone, ignore_errors=True)
+            self._clone.mkdir()
+            return Repo.init_bare(str(self._clone))
+
+    def _known(self, point: str) -> Snapshot | None:
+        with self._lock:
+            if point in self._snapshots:
+                return self._snapshots[point]
+            try:
+                with self._opened() as clone:
+                    found = _read(clone, point, self._rules)
+            except _BROKEN:
+                return None
+            self._snapshots[point] = found
+            while len(self._snapshots) > _KEPT:
+                del self._snapshots[next(iter(self._snapshots))]
+            return found
+
+
+def clone_folder(base: Path, prefix: str, url: str) -> Path:
+    """Return the folder for the clone of a repository: the same after a restart, another for another URL."""
+    return base / f"{prefix}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _read(clone: Repo, point: str, rules: BundleRules) -> Snapshot:
+    commit = clone[point.encode()]
+    if not isinstance(commit, Commit):
+        raise KeyError(point)
+    files: dict[str, bytes] = {}
+    paths: set[str] = set()
+    for entry in iter_tree_contents(clone.object_store, commit.tree, include_trees=True):
+        path = os.fsdecode(entry.path)
+        if entry.mode == _FOLDER and path:
+            paths.add(path)
+        elif entry.mode in _REGULAR_FILES:
+            paths.add(path)
+            if rules.needs(path):
+                blob = clone[entry.sha]
+                files[path] = blob.data if isinstance(blob, Blob) else b""
+    return Snapshot(hash=point, files=files, paths=frozenset(paths), rules=rules)
+
+
+def _told(read: Callable[[], T]) -> T:
+    """Read, and say what went wrong in one way: the libraries below have many."""
+    try:
+        return read()
+    except NotGitRepository as err:
+        raise RepositoryError("there is no git repository, or it is not ours to read") from err
+    except HTTPError as err:
+        raise RepositoryError(f"no answer: {_reason(err)}") from err
+    except (GitProtocolError, OSError, ValueError, *_BROKEN) as err:
+        raise RepositoryError(_reason(err)) from err
+
+
+def _reason(err: Exception) -> str:
+    text = " ".join(str(err).split()) or type(err).__name__
+    return masked_url(text) if "://" in text and " " not in text else text[:300]

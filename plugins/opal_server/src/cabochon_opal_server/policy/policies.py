@@ -1,0 +1,172 @@
+"""The newest policies: looked for, announced, given out as bundles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Collection
+
+import anyio
+import msgspec
+import structlog
+
+from cabochon import BackboneError, LogRecord, NewRecord
+from cabochon.backoff import Backoff
+from cabochon.schemas import PolicyBundle, PolicyUpdateMessage
+from cabochon_opal_server.policy.bundle_maker import change_message, delta_bundle, full_bundle
+from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
+from cabochon_opal_server.policy.snapshot import Snapshot
+from cabochon_opal_server.pubsub.topics import policy_topics
+
+__all__ = ["NotLoadedError", "Policies", "UnknownFolderError"]
+
+log = structlog.get_logger()
+
+_KEPT_BUNDLES = 64
+
+
+class NotLoadedError(Exception):
+    """The repository was not read yet."""
+
+
+class UnknownFolderError(Exception):
+    """The policies have no such folder; `args[0]` is its name."""
+
+
+class Policies:
+    """Follows a repository.
+
+    What was read last is served while the repository can't be reached, and looked for again until it can be.
+    """
+
+    def __init__(
+        self, repository: PolicyRepository, publish: Callable[[NewRecord], Awaitable[int]], *, interval_s: float
+    ) -> None:
+        """Create it; `run` reads.
+
+        Args:
+            repository: where the policies are.
+            publish: puts a record into the update log.
+            interval_s: seconds between two looks; 0 for none but those that are asked for.
+        """
+        self._repository = repository
+        self._publish = publish
+        self._interval_s = interval_s or math.inf
+        self._look = anyio.Event()
+        self._newest: Snapshot | None = None
+        self._announced: Snapshot | None = None
+        self._asked_too_early = False
+        self._trouble: str | None = None
+        self._bundles: dict[tuple[str, str, tuple[str, ...]], bytes] = {}
+
+    @property
+    def place(self) -> str:
+        """Where the repository is, without credentials."""
+        return self._repository.place
+
+    @property
+    def head(self) -> str | None:
+        """The hash of the newest policies, None until they were read."""
+        return None if self._newest is None else self._newest.hash
+
+    def look(self) -> None:
+        """Look for news now; who asks while that goes on, has it look once more."""
+        self._look.set()
+
+    def passed_on(self, record: LogRecord) -> None:
+        """Take note of a record of the log: another server may have seen new policies before this one did."""
+        if record.kind == "policy":
+            message = msgspec.json.decode(record.body, type=PolicyUpdateMessage)
+            if message.new_policy_hash != self.head:
+                self.look()
+
+    async def run(self) -> None:
+        """Look for news, until cancelled."""
+        backoff = Backoff(first_s=1.0, longest_s=30.0)
+        failures = 0
+        while True:
+            self._look = anyio.Event()
+            if await self._looked():
+                failures, wait_s = 0, self._interval_s
+            else:
+                failures += 1
+                wait_s = min(backoff.wait_s(failures), self._interval_s)
+            with anyio.move_on_after(wait_s):
+                await self._look.wait()
+
+    async def bundle(self, folders: Collection[str], base_hash: str | None) -> bytes:
+        """Make a bundle, as JSON: the difference to `base_hash` if that is known, else all.
+
+        Raises:
+            NotLoadedError: there is none yet.
+            UnknownFolderError: one of `folders` does not exist.
+        """
+        newest = self._newest
+        if newest is None:
+            self._asked_too_early = True
+            raise NotLoadedError
+        wanted = tuple(sorted({folder.strip("/") or "." for folder in folders})) or (".",)
+        for folder in wanted:
+            if not newest.has(folder):
+                raise UnknownFolderError(folder)
+        key = (newest.hash, base_hash or "", wanted)
+        if key not in self._bundles:
+            made = msgspec.json.encode(await self._made(newest, wanted, base_hash))
+            self._bundles[key] = made
+            while len(self._bundles) > _KEPT_BUNDLES:
+                del self._bundles[next(iter(self._bundles))]
+            return made
+        return self._bundles[key]
+
+    async def _made(self, newest: Snapshot, folders: Collection[str], base_hash: str | None) -> PolicyBundle:
+        old = await self._repository.snapshot(base_hash) if base_hash else None
+        if old is not None:
+            return delta_bundle(old, newest, folders)
+        if base_hash:
+            log.info("policy_repo.base_unknown", base_hash=base_hash[:100])
+        return full_bundle(newest, folders)
+
+    # ---------------------------------------------------------------------------------------------------- looking
+
+    async def _looked(self) -> bool:
+        try:
+            found = await self._repository.newest()
+        except RepositoryError as err:
+            self._note_trouble(str(err))
+            return False
+        if self._trouble is not None:
+            self._trouble = None
+            log.info("policy_repo.reachable_again", repository=self.place)
+        if self._newest is None:
+            log.info("policy_repo.loaded", repository=self.place, commit=found.hash, modules=len(found.modules))
+            # Who was sent away hears that there is something now.
+            self._announced = None if self._asked_too_early else found
+        self._newest = found
+        return await self._announce(found)
+
+    async def _announce(self, found: Snapshot) -> bool:
+        old = self._announced
+        if old is not None and old.hash == found.hash:
+            return True
+        message = change_message(found if old is None else old, found)
+        if message is not None:
+            topics = policy_topics(message.changed_directories)
+            record = NewRecord(kind="policy", topics=topics, body=msgspec.json.encode(message))
+            try:
+                await self._publish(record)
+            except BackboneError as err:
+                log.warning("policy_repo.not_announced", commit=found.hash, error=str(err))
+                return False
+        log.info(
+            "policy_repo.changed",
+            old=None if old is None else old.hash,
+            new=found.hash,
+            folders=list(message.changed_directories)[:20] if message is not None else [],
+        )
+        self._announced = found
+        return True
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Log what is wrong, once as long as it stays the same."""
+        level = log.debug if trouble == self._trouble else log.error
+        self._trouble = trouble
+        level("policy_repo.unreadable", repository=self.place, serving=self.head, error=trouble)

@@ -1,0 +1,33 @@
+"""The contract of what policies are read from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from cabochon import CabochonError
+from cabochon_opal_server.policy.snapshot import Snapshot
+
+__all__ = ["PolicyRepository", "RepositoryError"]
+
+
+class RepositoryError(CabochonError):
+    """The repository can't be read now; the message says why, and what to do where something can be done."""
+
+
+class PolicyRepository(ABC):
+    """A git repository, or a server of bundles."""
+
+    place: str
+    """Where it is, without credentials."""
+
+    @abstractmethod
+    async def newest(self) -> Snapshot:
+        """Look there, and return what is the newest now. One call at a time.
+
+        Raises:
+            RepositoryError: it can't be read.
+        """
+
+    @abstractmethod
+    async def snapshot(self, point: str) -> Snapshot | None:
+        """Return what was at an earlier point, None if that is not known here (any more)."""

@@ -1,0 +1,136 @@
+"""The HTTP routes of policies: bundles for agents, webhooks of git services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cabochon.json_values import JsonError, guarded
+from cabochon_opal_server.policy.policies import NotLoadedError, Policies, UnknownFolderError
+from cabochon_opal_server.policy.settings import PolicySettings
+from cabochon_opal_server.policy.webhook import read_push, secret_fault
+from cabochon_opal_server.web.answers import json_answer, operation
+from cabochon_opal_server.web.bodies import body_of
+
+__all__ = ["openapi", "routes"]
+
+log = structlog.get_logger()
+
+# GitHub's limit for the body of a webhook.
+_LARGEST_WEBHOOK = 25 * 1024 * 1024
+
+
+def routes(settings: PolicySettings, policies: Policies | None, permit: Callable[[Request], None]) -> list[Route]:
+    """Make the routes.
+
+    Args:
+        settings: those of policies.
+        policies: what is served; None if there are none.
+        permit: raises HTTPException unless the request's token may be used.
+    """
+
+    async def policy(request: Request) -> Response:
+        permit(request)
+        if policies is None:
+            raise HTTPException(503, "policy repo was not found")
+        folders = request.query_params.getlist("path")
+        try:
+            made = await policies.bundle(folders, request.query_params.get("base_hash"))
+        except NotLoadedError as err:
+            raise HTTPException(503, "policy repo is not ready") from err
+        except UnknownFolderError as err:
+            raise HTTPException(404, f"requested path {err.args[0]} was not found in the policy repo!") from err
+        return Response(made, media_type="application/json")
+
+    async def webhook(request: Request) -> Response:
+        if settings.source_type == "API":
+            permit(request)
+            return json_answer(_bundle_hook(policies))
+        return json_answer(await _git_hook(request, settings, policies))
+
+    return [Route("/policy", policy, methods=["GET"]), Route("/webhook", webhook, methods=["POST"])]
+
+
+def _bundle_hook(policies: Policies | None) -> dict[str, Any]:
+    if policies is not None:
+        policies.look()
+    return {"status": "ok", "event": "webhook_trigger", "repo_url": None if policies is None else policies.place}
+
+
+async def _git_hook(request: Request, settings: PolicySettings, policies: Policies | None) -> dict[str, Any] | None:
+    body = await body_of(request, largest=_LARGEST_WEBHOOK)
+    secret = settings.webhook_secret
+    params = settings.webhook_params
+    fault = secret_fault(params, None if secret is None else secret.get_secret_value(), request.headers, body)
+    if fault is not None:
+        log.warning("webhook.refused", why=fault)
+        raise HTTPException(401, fault)
+    content = _object(body)
+    push = read_push(content)
+    if not push.urls and not push.names:
+        raise HTTPException(400, "repo url or full name not found in payload!")
+    if settings.webhook_enforces_branch and push.branch != settings.branch:
+        log.warning("webhook.ignored", why="another branch", branch=push.branch, ours=settings.branch)
+        return None
+    if params.event_header_name is not None:
+        event: object = request.headers.get(params.event_header_name, "ping")
+    else:
+        event = content.get(params.event_request_key or "", "ping")
+    about_us = settings.repo_url is not None and (push.is_about(settings.repo_url) or not params.match_sender_url)
+    if policies is None or not about_us:
+        log.warning("webhook.ignored", why="another repository", urls=sorted(push.urls)[:5], names=sorted(push.names))
+        return {"status": "ignored", "event": event}
+    log.info("webhook.received", repository=policies.place, hook_event=event)
+    if event == params.push_event_value:
+        policies.look()
+    return {"status": "ok", "event": event, "repo_url": policies.place}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        content: object = guarded(msgspec.json.decode, body)
+    except JsonError as err:
+        raise HTTPException(400, f"the body is no JSON: {err}") from err
+    if not isinstance(content, dict):
+        raise HTTPException(400, "the body is no JSON object")
+    return cast("dict[str, Any]", content)
+
+
+def openapi() -> dict[str, Any]:
+    """Describe the routes, as OpenAPI 3.1 `paths`."""
+    bundle = operation(
+        "Policy Bundles",
+        "get_policy",
+        "Get the policies: all of them, or what changed since base_hash",
+        answers={"404": "There is no such folder.", "503": "The repository was not read yet."},
+    )
+    bundle["parameters"] = [
+        {
+            "name": "path",
+            "in": "query",
+            "description": "Only what is below these folders",
+            "schema": {"type": "array", "items": {"type": "string"}},
+        },
+        {
+            "name": "base_hash",
+            "in": "query",
+            "description": "The hash of the bundle that is there already",
+            "schema": {"type": "string"},
+        },
+    ]
+    hook = operation(
+        "Github Webhook",
+        "trigger_webhook",
+        "Look for new commits now",
+        body={"type": "object"},
+        protected=False,
+        answers={"400": "The body does not say which repository.", "401": "The secret is wrong."},
+    )
+    return {"/policy": {"get": bundle}, "/webhook": {"post": hook}}
