@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from cabochon import NewRecord, json_patch
 from cabochon.json_values import JsonError
-from cabochon.schemas import DataSourceEntry, DataUpdate
+from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback
 from cabochon_opal_server.pubsub.topics import expanded
 
 __all__ = ["InvalidUpdateError", "prepared", "record_of"]
@@ -31,14 +32,23 @@ def prepared(update: DataUpdate) -> DataUpdate:
     Raises:
         InvalidUpdateError: a patch is no JSON patch.
     """
-    entries = tuple(_entry(index, entry) for index, entry in enumerate(update.entries))
-    return replace(update, id=update.id if update.id is not None else uuid.uuid4().hex, entries=entries)
+    return replace(
+        update,
+        id=update.id if update.id is not None else uuid.uuid4().hex,
+        entries=tuple(_entry(index, entry) for index, entry in enumerate(update.entries)),
+        callback=UpdateCallback(callbacks=tuple(_callback(target) for target in update.callback.callbacks)),
+    )
 
 
 def record_of(update: DataUpdate) -> NewRecord:
     """Write a prepared update; it goes to the topics of all its entries."""
     topics = tuple(dict.fromkeys(topic for entry in update.entries for topic in entry.topics))
     return NewRecord(kind="data", topics=topics, body=msgspec.json.encode(update))
+
+
+def _callback(target: str | tuple[Any, ...]) -> str | tuple[Any, ...]:
+    """Make a plain URL of a list that holds just one: the peer's clients know no such list."""
+    return target[0] if len(target) == 1 and not isinstance(target, str) else target
 
 
 def _entry(index: int, entry: DataSourceEntry) -> DataSourceEntry:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import anyio
 from anyio import to_thread
+from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
 from dulwich.errors import ChecksumMismatch, GitProtocolError, NotGitRepository, ObjectFormatException
 from dulwich.object_store import iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, valid_hexsha
@@ -87,7 +88,7 @@ class GitRepository(PolicyRepository):
     # ------------------------------------------------------------------------------------------------- in a thread
 
     def _newest(self) -> Snapshot:
-        head = _told(self._fetched)
+        head = _told(self._url, self._fetched)
         found = self._known(head)
         if found is None:
             shutil.rmtree(self._clone, ignore_errors=True)
@@ -176,18 +177,17 @@ def _read(clone: Repo, point: str, rules: BundleRules) -> Snapshot:
     return Snapshot(hash=point, files=files, paths=frozenset(paths), rules=rules)
 
 
-def _told(read: Callable[[], T]) -> T:
+def _told(url: str, read: Callable[[], T]) -> T:
     """Read, and say what went wrong in one way: the libraries below have many."""
     try:
         return read()
     except NotGitRepository as err:
         raise RepositoryError("there is no git repository, or it is not ours to read") from err
-    except HTTPError as err:
-        raise RepositoryError(f"no answer: {_reason(err)}") from err
-    except (GitProtocolError, OSError, ValueError, *_BROKEN) as err:
-        raise RepositoryError(_reason(err)) from err
+    except (HTTPUnauthorized, HTTPProxyUnauthorized) as err:
+        raise RepositoryError("OPAL_POLICY_REPO_URL has no credentials that are let in") from err
+    except (GitProtocolError, HTTPError, OSError, ValueError, *_BROKEN) as err:
+        raise RepositoryError(_reason(err).replace(url, masked_url(url))) from err
 
 
 def _reason(err: Exception) -> str:
-    text = " ".join(str(err).split()) or type(err).__name__
-    return masked_url(text) if "://" in text and " " not in text else text[:300]
+    return " ".join(str(err).split())[:300] or type(err).__name__

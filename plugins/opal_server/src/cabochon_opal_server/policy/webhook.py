@@ -65,11 +65,12 @@ def read_push(body: Mapping[str, Any]) -> Push:
 
 
 def _branch(body: Mapping[str, Any], resource: Mapping[str, Any]) -> str | None:
+    push = _object(body.get("push"))
     ref = (
         body.get("ref")
         or _first(body.get("refUpdates")).get("name")
         or _first(resource.get("refUpdates")).get("name")
-        or _object(_first(_object(body.get("push")).get("changes")).get("new")).get("name")
+        or _object(_first(push.get("changes")).get("new")).get("name")
     )
     return ref.removeprefix(_HEADS) if isinstance(ref, str) else None
 
@@ -87,9 +88,8 @@ def _object(value: object) -> Mapping[str, Any]:
 
 def _first(value: object) -> Mapping[str, Any]:
     """Return an object, or the first of a list of objects."""
-    if isinstance(value, list) and value:
-        return _object(cast("list[object]", value)[0])
-    return _object(value)
+    listed = cast("list[object]", value) if isinstance(value, list) else [value]
+    return _object(listed[0] if listed else None)
 
 
 def _texts(values: list[Any]) -> frozenset[str]:

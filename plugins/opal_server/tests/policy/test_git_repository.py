@@ -1,0 +1,152 @@
+"""A git repository: what it holds is served, whatever happens to it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cabochon_opal_server.policy.git_repository import GitRepository, clone_folder
+from cabochon_opal_server.policy.git_transport import ssh_command, write_key
+from cabochon_opal_server.policy.repository import RepositoryError
+from cabochon_opal_server.policy.snapshot import BundleRules
+
+from .commits import Commits
+
+
+@pytest.fixture
+def commits(tmp_path: Path) -> Commits:
+    return Commits(tmp_path / "policies")
+
+
+def follow(commits: Commits, tmp_path: Path, *, url: str | None = None, branch: str = "main") -> GitRepository:
+    url = url or str(commits.folder)
+    return GitRepository(url, branch, tmp_path / "clone", BundleRules(), ssh_key=None, timeout_s=math.inf)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+async def test_branch_is_followed(commits: Commits, tmp_path: Path, scheme: str) -> None:
+    repository = follow(commits, tmp_path, url=f"{scheme}{commits.folder}")
+    first = commits.commit({"a/m.rego": "package a", "README.md": "read me"})
+    found = await repository.newest()
+    assert (first, {"a/m.rego": b"package a"}) == (found.hash, dict(found.files))
+    assert found.has("README.md")
+    assert found.has("a")
+    assert not found.has("b")
+    second = commits.commit({"a/m.rego": None, "b/n.rego": "package b"})
+    assert {"b/n.rego"} == (await repository.newest()).files.keys()
+    assert second == (await repository.newest()).hash
+    old = await repository.snapshot(first)
+    assert old is not None
+    assert {"a/m.rego"} == old.files.keys()
+
+
+async def test_what_was_fetched_is_known_after_a_restart(commits: Commits, tmp_path: Path) -> None:
+    first = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    commits.commit({"m.rego": "package b"})
+    again = follow(commits, tmp_path)
+    await again.newest()
+    old = await again.snapshot(first)
+    assert old is not None
+    assert {"m.rego": b"package a"} == dict(old.files)
+
+
+async def test_rewritten_history_is_followed(commits: Commits, tmp_path: Path) -> None:
+    repository = follow(commits, tmp_path)
+    commits.commit({"keep.rego": "package keep"})
+    wrong = commits.commit({"wrong.rego": "package wrong"})
+    await repository.newest()
+    commits.git("reset", "-q", "--hard", "HEAD~1")
+    right = commits.commit({"right.rego": "package right"})
+    found = await repository.newest()
+    assert (right, {"keep.rego", "right.rego"}) == (found.hash, found.files.keys())
+    commits.git("reset", "-q", "--hard", "HEAD~1")
+    assert {"keep.rego"} == (await repository.newest()).files.keys(), "a branch may go back"
+    assert await repository.snapshot(wrong) is not None
+
+
+@pytest.mark.parametrize("point", ["0" * 40, "deadbeef" * 5, "HEAD", "", "x" * 10_000, "../../etc"])
+async def test_unknown_point_is_none(commits: Commits, tmp_path: Path, point: str) -> None:
+    commits.commit({"m.rego": "package a"})
+    repository = follow(commits, tmp_path)
+    await repository.newest()
+    assert await repository.snapshot(point) is None
+
+
+async def test_missing_and_vanished_branches_are_named_and_come_back(commits: Commits, tmp_path: Path) -> None:
+    repository = follow(commits, tmp_path)
+    with pytest.raises(RepositoryError, match="OPAL_POLICY_REPO_MAIN_BRANCH=main; branches there: none yet"):
+        await repository.newest()
+    head = commits.commit({"m.rego": "package a"})
+    await repository.newest()
+    commits.git("checkout", "-q", "-b", "other")
+    commits.git("branch", "-D", "main")
+    with pytest.raises(RepositoryError, match="branches there: other"):
+        await repository.newest()
+    commits.git("checkout", "-q", "-b", "main")
+    assert head == (await repository.newest()).hash
+
+
+async def test_repository_that_is_not_there_is_told_and_may_come(commits: Commits, tmp_path: Path) -> None:
+    head = commits.commit({"m.rego": "package a"})
+    away = tmp_path / "away"
+    commits.folder.rename(away)
+    repository = follow(commits, tmp_path)
+    with pytest.raises(RepositoryError):
+        await repository.newest()
+    away.rename(commits.folder)
+    assert head == (await repository.newest()).hash
+
+
+async def test_nobody_listening_is_told(commits: Commits, tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="refused"):
+        await follow(commits, tmp_path, url="http://127.0.0.1:9/x.git").newest()
+
+
+@pytest.mark.parametrize("damage", ["objects gone", "pack cut", "no clone"])
+async def test_damaged_clone_is_made_anew(commits: Commits, tmp_path: Path, damage: str) -> None:
+    head = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    clone = tmp_path / "clone" / "clone"
+    if damage == "no clone":
+        shutil.rmtree(clone)
+    for pack in (clone / "objects").rglob("*.pack"):
+        if damage == "pack cut":
+            pack.chmod(0o600)
+            pack.write_bytes(pack.read_bytes()[:40])
+        elif damage == "objects gone":
+            pack.unlink()
+    repository = follow(commits, tmp_path)
+    found = None
+    for _ in range(3):
+        try:
+            found = await repository.newest()
+            break
+        except RepositoryError:
+            continue
+    assert found is not None
+    assert head == found.hash
+
+
+async def test_links_and_submodules_are_left_out(commits: Commits, tmp_path: Path) -> None:
+    commits.folder.joinpath("evil.rego").symlink_to("/etc/passwd")
+    commits.commit({"m.rego": "package a"})
+    assert {"m.rego"} == (await follow(commits, tmp_path).newest()).files.keys()
+
+
+def test_clones_of_different_repositories_differ(tmp_path: Path) -> None:
+    names = {clone_folder(tmp_path, "p", url).name for url in ("https://a/b", "https://a/c")}
+    assert 2 == len(names)
+    assert clone_folder(tmp_path, "p", "https://a/b") == clone_folder(tmp_path, "p", "https://a/b")
+
+
+@pytest.mark.parametrize("text", ["-----BEGIN K-----_abc_-----END K-----", "-----BEGIN K-----\nabc\n-----END K-----\n"])
+def test_ssh_key_is_for_its_owner_alone(tmp_path: Path, text: str) -> None:
+    key = write_key(tmp_path, text)
+    assert "-----BEGIN K-----\nabc\n-----END K-----\n" == key.read_text()
+    assert 0o600 == key.stat().st_mode & 0o777
+    assert f"-i {key}" in ssh_command(key, {})
+    assert ssh_command(None, {"GIT_SSH_COMMAND": "my-ssh"}) == "my-ssh"
