@@ -1,4 +1,4 @@
-"""Tell a source that can replay how far the agent has come."""
+"""Tell a source that wants to know how far the agent has come."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = structlog.get_logger()
 _TIMEOUT_S = 10.0
 
 
-def _nothing() -> None:
-    """Do nothing: the source can't replay."""
+def _nothing(_error: str | None = None) -> None:
+    """Do nothing: the source doesn't want to know."""
 
 
 class Acknowledgements:
@@ -31,24 +31,37 @@ class Acknowledgements:
     def __init__(self, source: UpdateSource) -> None:
         self._source = source
         self._wanted = type(source).acknowledge is not UpdateSource.acknowledge
+        self._wants_ends = type(source).ended is not UpdateSource.ended
         self._open: deque[list[Any]] = deque()
         self._ready: Any = None
         self._wake = anyio.Event()
 
-    def expect(self, position: object) -> Callable[[], None]:
-        """Take note of a position; call what is returned when its update has ended."""
-        if not self._wanted or position is None:
+    def expect(self, position: object) -> Callable[[str | None], None]:
+        """Take note of a position; call what is returned when its update has ended, with the error or None.
+
+        It may be called again, with None, when an update that failed is in force after all.
+        """
+        if position is None or not (self._wanted or self._wants_ends):
             return _nothing
         place: list[Any] = [position, False]
-        self._open.append(place)
+        if self._wanted:
+            self._open.append(place)
 
-        def ended() -> None:
+        def ended(error: str | None) -> None:
             place[1] = True
             while self._open and self._open[0][1]:
                 self._ready = self._open.popleft()[0]
                 self._wake.set()
+            if self._wants_ends:
+                self._tell(position, error)
 
         return ended
+
+    def _tell(self, position: object, error: str | None) -> None:
+        try:
+            self._source.ended(position, error)
+        except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a source raises is the source's
+            log.warning("update_source.ended_failed", error=f"{type(err).__name__}: {err}")
 
     async def run(self) -> None:
         """Acknowledge, until cancelled; only the newest position matters."""

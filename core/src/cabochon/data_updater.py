@@ -88,7 +88,7 @@ class DataUpdater:
         ended = self._acknowledgements.expect(event.position)
         if self._copies is not None and self._copies.is_copy(event.update, event.topic):
             self._metrics.count("updates.copies")
-            ended()
+            ended(None)
             return
         if not self._end.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
             await self._end.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
@@ -100,7 +100,7 @@ class DataUpdater:
         if not entries:
             log.debug("data_update.not_for_this_agent", update_id=name)
             self._reporting.submit(PendingReport(update_id=name, receivers=receivers))
-            ended()
+            ended(None)
             return
         self.submit(Update(name, entries, context=Reported(name, 1, receivers, ended)))
         self._since_yield += 1

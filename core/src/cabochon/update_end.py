@@ -32,16 +32,20 @@ class Reported:
 
     It is sent when the last of its updates has ended; entries that failed then get one follow-up, when the last of
     them is settled.
+
+    Attributes:
+        on_ended: called at the end with the error or None, and again with None if all that failed is in force later.
+        lost: whether an entry failed that is never tried again.
     """
 
-    __slots__ = ("later", "on_ended", "open", "receivers", "results", "unsettled", "update_id")
+    __slots__ = ("later", "lost", "on_ended", "open", "receivers", "results", "unsettled", "update_id")
 
     def __init__(
         self,
         update_id: str,
         updates: int,
         receivers: Sequence[Callback] = (),
-        on_ended: Callable[[], None] | None = None,
+        on_ended: Callable[[str | None], None] | None = None,
     ) -> None:
         self.update_id = update_id
         self.receivers = receivers
@@ -49,6 +53,7 @@ class Reported:
         self.on_ended = on_ended
         self.results: list[EntryResult] = []
         self.unsettled = 0
+        self.lost = False
         self.later: list[EntryResult] = []
 
 
@@ -128,7 +133,7 @@ class UpdateEnd:
         if isinstance(context, FailedEntry):
             self._tried_again(update, context)
         elif isinstance(context, Reported):
-            self._report(update, context)
+            self._report(update, context, None if record is None or record.success else record.error)
         elif isinstance(context, Caller):
             context.record = record
             context.ended.set()
@@ -167,7 +172,7 @@ class UpdateEnd:
                 error=record.error,
             )
 
-    def _report(self, update: Update, reported: Reported) -> None:
+    def _report(self, update: Update, reported: Reported, error: str | None) -> None:
         retries = False
         for entry in update.entries:
             if self.reporting.enabled and entry.spec is not None:
@@ -176,7 +181,7 @@ class UpdateEnd:
         reported.open -= 1
         if not reported.open:
             if reported.on_ended is not None:
-                reported.on_ended()
+                reported.on_ended(error)
             if self.reporting.enabled:
                 self.reporting.submit(
                     PendingReport(update_id=reported.update_id, results=reported.results, receivers=reported.receivers)
@@ -196,6 +201,8 @@ class UpdateEnd:
             failed = FailedEntry(entry, cause, entry.update.origin, reported)
             self._give_up(self.book.add(failed, self._clock(), retry_after_s=_retry_after(entry)))
             return True
+        elif entry.error is not None:
+            reported.lost = True
         return False
 
     def _tried_again(self, update: Update, failed: FailedEntry) -> None:
@@ -231,6 +238,7 @@ class UpdateEnd:
     def _give_up(self, dropped: Sequence[FailedEntry]) -> None:
         for failed in dropped:
             failed.owner.unsettled -= 1
+            failed.owner.lost = True
             self.metrics.count("retries.dropped")
             log.error("data_update.given_up", update_id=failed.entry.update.id, why="too many entries have failed")
 
@@ -243,6 +251,7 @@ class UpdateEnd:
         elif len(self._deferred) >= _DEFERRED_AT_MOST:
             dropped, owner = self._deferred.pop(next(iter(self._deferred)))
             owner.unsettled -= 1
+            owner.lost = True
             self.metrics.count("reports.follow_ups_dropped")
             log.warning("report.follow_up_dropped", update_id=dropped.update.id, why="too many wait for the engine")
         self._deferred[key] = (entry, reported)
@@ -271,6 +280,8 @@ class UpdateEnd:
 
     def _settled(self, owner: Reported, result: EntryResult) -> None:
         owner.unsettled -= 1
+        if owner.unsettled <= 0 and not owner.lost and owner.on_ended is not None:
+            owner.on_ended(None)
         if self.reporting.enabled:
             owner.later.append(result)
         if owner.unsettled <= 0 and owner.later:

@@ -47,7 +47,8 @@ class DataUpdateReceived(Struct, frozen=True, gc=False):
     Attributes:
         update: as it was published.
         topic: the topic it came on; a copy on another topic is recognised by it.
-        position: opaque to the core, handed to `acknowledge` when this update and all before it have ended.
+        position: opaque to the core, handed to `ended` when this update has ended, and to `acknowledge` when all
+            before it have ended too.
     """
 
     update: DataUpdate
@@ -106,6 +107,15 @@ class UpdateSource(ABC):
 
     async def acknowledge(self, position: object) -> None:
         """Take note that every update up to `position` has ended. Not for sources that can't replay."""
+
+    def ended(self, position: object, error: str | None) -> None:
+        """Take note that the update with this position has ended, in whatever order they end. Return at once.
+
+        Args:
+            position: as it was yielded; updates without one are not told.
+            error: why the update, or part of it, is not in force; None if it is. It is called once more, with None,
+                for an update that had failed and is in force, or superseded by a newer one, after all.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -312,6 +312,17 @@ class TakesEachPositionOnce(BrokerSource):
             raise ValueError(f"{position} was acknowledged before")
 
 
+class TakesEachEndOnce(BrokerSource):
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.told = 0
+
+    def ended(self, position: object, error: str | None) -> None:
+        self.told += 1
+        if self.told > 2:
+            raise ValueError(f"{position} has ended before, without {error}")
+
+
 class ForgetsItsSources(BrokerSource):
     asked = False
 
@@ -392,6 +403,7 @@ BROKEN: list[tuple[str, Offer]] = [
     ("test_malformed_update_is_logged", offering(LogsEverything)),
     ("test_source_does_not_run_ahead", offering(RunsAhead)),
     ("test_acknowledging_is_harmless", offering(TakesEachPositionOnce)),
+    ("test_ends_are_harmless", offering(TakesEachEndOnce)),
     ("test_data_sources_are_those_that_were_set_up", offering(ForgetsItsSources)),
     ("test_topics_are_a_list_of_names", offering(HasOneTopic)),
     ("test_bundle_is_whole_without_a_base", offering(TrustsAnyBase)),

@@ -45,6 +45,7 @@ class InProcessSource(UpdateSource):
         base_data: what `data_sources` answers; a new value counts from the next connection or refresh on.
         bundle: what `policy_bundle` answers, `change_policies` replaces it.
         acknowledged: the positions that the agent has acknowledged, in order.
+        ends: what the agent has told of positions as their updates ended: each with the error, or None.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class InProcessSource(UpdateSource):
         self.base_data = DataSourceConfig() if base_data is None else base_data
         self.bundle = bundle
         self.acknowledged: list[object] = []
+        self.ends: list[tuple[object, str | None]] = []
         self._events: deque[SourceEvent] = deque([Connected()])
         self._capacity = capacity
         self._published = 0
@@ -134,3 +136,7 @@ class InProcessSource(UpdateSource):
     async def acknowledge(self, position: object) -> None:
         """Remember the position."""
         self.acknowledged.append(position)
+
+    def ended(self, position: object, error: str | None) -> None:
+        """Remember the end."""
+        self.ends.append((position, error))

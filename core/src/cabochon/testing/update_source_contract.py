@@ -158,6 +158,19 @@ class UpdateSourceContract(Contract):
             taken += [await side.next_update(events) for _ in range(2)]
             assert ["a", "b", "c", "d"] == [event.update.id for event in taken]
 
+    async def test_ends_are_harmless(self, source: UpdateSource, feed: UpdateFeed) -> None:
+        """
+        An update may end out of order, fail, and be in force after all, while others go on; nothing is raised.
+        """
+        async with side.listening(source) as events, anyio.create_task_group() as tasks:
+            await side.next_event(events)
+            tasks.start_soon(side.publish, feed, [made(name) for name in "abc"])
+            first, second = [await side.next_update(events) for _ in range(2)]
+            source.ended(second.position, None)
+            source.ended(first.position, "no answer")
+            source.ended(first.position, None)
+            assert "c" == (await side.next_update(events)).update.id
+
     # ------------------------------------------------------------------------------------------------- its answers
 
     async def test_data_sources_are_those_that_were_set_up(self, source: UpdateSource, feed: UpdateFeed) -> None:
