@@ -73,4 +73,4 @@ def taken(session: Session, messages: Sequence[bytes | str]) -> list[SourceEvent
     """What a session makes of messages."""
     raws = [message.encode() if isinstance(message, str) else message for message in messages]
     events = [session.receive(rpc.parse(raw)) for raw in raws]
-    return [event for event in events if event is not None]
+    return [event for some in events for event in some]

@@ -102,6 +102,8 @@ class OpalServer(UpdateFeed):
         self.routes: dict[str, Callable[[Query], tuple[int, bytes, dict[str, str]]]] = {}
         self.refuse_with: int | None = None
         self.subscribe_with: object = True
+        self.progress_with: object = 0
+        self.log: str | None = None
         self.silent = False
         self.port = port
         self._history: dict[str, dict[str, str]] = {}
@@ -112,6 +114,7 @@ class OpalServer(UpdateFeed):
             "127.0.0.1",
             self.port,
             process_request=self._http,
+            process_response=self._say_log,
             max_size=None,
             compression=None,
             ssl=self.tls,
@@ -178,6 +181,11 @@ class OpalServer(UpdateFeed):
             return _response(200, json.dumps(self._bundle(query)).encode(), {})
         return _response(404, b'{"detail": "Not Found"}', {})
 
+    def _say_log(self, connection: ServerConnection, asked: Request, response: Response) -> None:
+        del connection, asked
+        if self.log is not None:
+            response.headers["X-Cabochon-Log"] = self.log
+
     def _bundle(self, query: Query) -> dict[str, Any]:
         now = dict(self.policies or {})
         name = hashlib.sha1(json.dumps(now).encode()).hexdigest()  # noqa: S324 # a commit's hash
@@ -220,6 +228,8 @@ class OpalServer(UpdateFeed):
             result = "pong"
         elif call["method"] == "subscribe":
             result = self.subscribe_with
+        elif call["method"] == "progress":
+            result = self.progress_with
         response = {"result": result, "result_type": type(result).__name__, "call_id": call["call_id"]}
         peer.send(json.dumps({"request": None, "response": response}))
         if call["method"] == "subscribe":

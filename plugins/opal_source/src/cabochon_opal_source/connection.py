@@ -27,6 +27,7 @@ _DIAL_S = 10.0
 _SUBSCRIBE_S = 10.0
 _SEND_S = 20.0
 _CLOSE_S = 0.5
+_BETWEEN_REPORTS_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Connection:
         self._session = session
         self._buffer = buffer
         self._socket = WebSocket(server.uri, server.headers, max_bytes=server.max_message_bytes)
+        self._receiving = anyio.CancelScope()
+        self._reported_at = -math.inf
 
     async def run(self) -> None:
         """Connect, subscribe, and put what happens into the buffer.
@@ -74,15 +77,18 @@ class Connection:
         await stream.send(self._socket.outgoing())
         while not self._socket.is_open:
             # Nothing but the answer to the upgrade can come before we have called.
-            self._socket.receive(await _received(stream) or b"")
+            self._socket.receive(await self._received(stream) or b"")
             self._socket.check()
+        self._session.extended = self._socket.extended
 
     async def _follow(self, stream: ByteStream) -> None:
         """Take what comes; the server has `_SUBSCRIBE_S` seconds until it has taken the subscription."""
         silence_s, call_every_s = self._server.silence_s, self._server.call_every_s
         keep_alive = KeepAlive(anyio.current_time(), silence_s=silence_s, call_every_s=call_every_s)
+        self._session.progress.on_news = self._hurry
         with anyio.move_on_after(_SUBSCRIBE_S) as subscribing:
             while True:
+                self._report()
                 await self._send(stream)
                 self._socket.check()
                 if self._session.subscribed:
@@ -90,7 +96,7 @@ class Connection:
                 if self._buffer.is_full:
                     await self._buffer.room()
                     keep_alive.paused(anyio.current_time())
-                chunk = await _received(stream, until=keep_alive.next_at)
+                chunk = await self._received(stream, until=min(keep_alive.next_at, self._report_at))
                 if chunk is None:
                     self._stay_alive(keep_alive)
                     continue
@@ -106,8 +112,7 @@ class Connection:
             except JsonError as err:
                 session.malformed_message(err)
                 continue
-            event = session.receive(message)
-            if event is not None:
+            for event in session.receive(message):
                 put(event, len(raw))
 
     def _stay_alive(self, keep_alive: KeepAlive) -> None:
@@ -118,6 +123,26 @@ class Connection:
             self._socket.ping()
         if keep_alive.must_call(now):
             self._session.ping()
+
+    # -------------------------------------------------------------------------------------------------- progress
+
+    @property
+    def _report_at(self) -> float:
+        """When to tell the server how far we are: soon if there is news, else now and then."""
+        if not self._session.may_report:
+            return math.inf
+        return self._reported_at + (_BETWEEN_REPORTS_S if self._session.progress.has_news else self._server.silence_s)
+
+    def _report(self) -> None:
+        now = anyio.current_time()
+        if now >= self._report_at:
+            self._reported_at = now
+            self._session.report()
+
+    def _hurry(self) -> None:
+        self._receiving.deadline = min(self._receiving.deadline, self._report_at)
+
+    # ----------------------------------------------------------------------------------------------------- bytes
 
     async def _send(self, stream: ByteStream) -> None:
         """Write all that has piled up, in one piece."""
@@ -139,12 +164,11 @@ class Connection:
             except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return
 
-
-async def _received(stream: ByteStream, *, until: float = math.inf) -> bytes | None:
-    """Receive what is there, `b""` at the end; None if nothing came until then."""
-    with anyio.CancelScope(deadline=until):
-        try:
-            return await stream.receive(_CHUNK_BYTES)
-        except anyio.EndOfStream:
-            return b""
-    return None
+    async def _received(self, stream: ByteStream, *, until: float = math.inf) -> bytes | None:
+        """Receive what is there, `b""` at the end; None if nothing came until then, or there is news to tell."""
+        with anyio.CancelScope(deadline=until) as self._receiving:
+            try:
+                return await stream.receive(_CHUNK_BYTES)
+            except anyio.EndOfStream:
+                return b""
+        return None

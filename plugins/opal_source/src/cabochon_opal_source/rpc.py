@@ -19,7 +19,9 @@ from cabochon.schemas import DataUpdate, PolicyUpdateMessage
 __all__ = [
     "Message",
     "Notification",
+    "NotifiedSubscription",
     "OtherMessage",
+    "Subscribed",
     "answer",
     "call",
     "new_id",
@@ -27,17 +29,21 @@ __all__ = [
     "read_arguments",
     "read_data_update",
     "read_policy_update",
+    "read_subscribed",
 ]
 
 _NULL = Raw(b"null")
 
 
-class _Subscription(Struct, frozen=True, gc=False):
+class NotifiedSubscription(Struct, frozen=True, gc=False):
+    """What a notification is for; `number` is its place in the log of a server of ours, 0 if it is in none."""
+
     topic: str
+    number: int = 0
 
 
 class _NotifiedUpdate(Struct, frozen=True, gc=False):
-    subscription: _Subscription
+    subscription: NotifiedSubscription
     data: DataUpdate
 
 
@@ -56,8 +62,16 @@ class Notification(Struct, frozen=True, gc=False):
 class NotifyArguments(Struct, frozen=True):
     """A notification whose data is anything."""
 
-    subscription: _Subscription
+    subscription: NotifiedSubscription
     data: Raw = _NULL
+
+
+class Subscribed(Struct, frozen=True):
+    """The answer to `subscribe` with `resume`: docs/reference/protocol.md."""
+
+    log: str
+    number: int
+    resumed: bool
 
 
 class _Request(Struct, frozen=True):
@@ -110,6 +124,14 @@ def read_arguments(raw: Raw) -> NotifyArguments:
         JsonError: they are not those of a notification.
     """
     return guarded(_arguments.decode, bytes(raw))
+
+
+def read_subscribed(result: object) -> Subscribed | None:
+    """Read the answer to `subscribe` with `resume`; None if it is none."""
+    try:
+        return msgspec.convert(result, Subscribed)
+    except msgspec.ValidationError:
+        return None
 
 
 def read_data_update(raw: Raw) -> DataUpdate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import uuid
 from datetime import timedelta
 from typing import Annotated, cast
@@ -136,7 +138,13 @@ class OpalSourceSettings(ClientTlsSettings):
     client_id: str = Field(
         default="",
         validation_alias="OPAL_OPAL_CLIENT_STAT_ID",
-        description="This agent's name in the statistics; unset: a new one at each start.",
+        description="This agent's name in the statistics and among the server's agents; unset: a new one at each start "
+        "in the former, and in the latter made of the host's name and of what is followed for which store.",
+    )
+    policy_store_url: str = Field(
+        default="http://localhost:8181",
+        validation_alias="OPAL_POLICY_STORE_URL",
+        description="The engine's address, which tells agents on one host apart.",
     )
     wait_on_server_load: bool = Field(
         default=False,
@@ -164,6 +172,16 @@ class OpalSourceSettings(ClientTlsSettings):
         if self.scope_id != DEFAULT_SCOPE:
             return f"{self.server_url}/scopes/{self.scope_id}/policy"
         return f"{self.server_url}/policy"
+
+    def agent_name(self) -> str:
+        """This agent's name for a server of ours, the same at each start; what of it has no place in a header is `?`.
+
+        Agents on one host are told apart by what they follow and by their engine's address.
+        """
+        what = (self.server_url, self.scope_id, self.data_topics, self.policy_directories, self.policy_store_url)
+        mark = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        name = self.client_id or f"{socket.gethostname()}-{mark}"
+        return "".join(char if "!" <= char <= "~" else "?" for char in name)[:200]
 
     def statistics_id(self) -> str:
         """This agent's name in the statistics; a new one each time if it was not given."""

@@ -16,8 +16,10 @@ from cabochon import ConfigurationError, Disconnected, SourceEvent, UpdateSource
 from cabochon.backoff import Backoff
 from cabochon.schemas import DataSourceConfig, PolicyBundle, UpdateCallback
 from cabochon.urls import masked_url
+from cabochon_opal_source import __version__
 from cabochon_opal_source.connection import Connection, Server
 from cabochon_opal_source.event_buffer import EventBuffer
+from cabochon_opal_source.progress import Position, Progress
 from cabochon_opal_source.server_api import ServerApi
 from cabochon_opal_source.session import Session, Statistics
 from cabochon_opal_source.settings import OpalSourceSettings
@@ -57,6 +59,7 @@ class OpalUpdateSource(UpdateSource):
         self.has_policies = settings.policy_updater_enabled
         self.callbacks = UpdateCallback(callbacks=(f"{settings.server_url}/data/callback_report",))
         self.malformed = 0
+        self._progress = Progress()
 
     @classmethod
     @asynccontextmanager
@@ -76,7 +79,7 @@ class OpalUpdateSource(UpdateSource):
             ) from err
         server = Server(
             uri=uri,
-            headers=headers,
+            headers={**headers, "X-Cabochon-Agent": settings.agent_name(), "X-Cabochon-Version": __version__},
             context=context,
             max_message_bytes=settings.max_message_bytes,
             silence_s=settings.ping_interval.total_seconds(),
@@ -87,8 +90,12 @@ class OpalUpdateSource(UpdateSource):
             tasks.cancel_scope.cancel()
 
     async def events(self) -> AsyncGenerator[SourceEvent]:
-        """Connect, and yield what happens; closing the generator disconnects."""
+        """Connect, and yield what happens; closing the generator disconnects.
+
+        What was read and not yielded is lost with it: the next iteration starts afresh, with base data.
+        """
         following = _Following()
+        self._progress = following.progress
         self._tasks.start_soon(self._follow, following)
         try:
             while True:
@@ -111,6 +118,11 @@ class OpalUpdateSource(UpdateSource):
         del directories
         return await self._api.policy_bundle(base_hash, self._subscription.directories) if self.has_policies else None
 
+    def ended(self, position: object, error: str | None) -> None:
+        """Take note, for the server that wants to know."""
+        if isinstance(position, Position):
+            self._progress.ended(position, error)
+
     # ------------------------------------------------------------------------------------------------- following
 
     async def _follow(self, following: _Following) -> None:
@@ -119,15 +131,15 @@ class OpalUpdateSource(UpdateSource):
                 if self._must_wait_for_room:
                     await self._api.wait_for_room()
                     self._must_wait_for_room = False
-                await self._connect_again_and_again(following.buffer)
+                await self._connect_again_and_again(following.buffer, following.progress)
         finally:
             following.ended.set()
 
-    async def _connect_again_and_again(self, buffer: EventBuffer) -> None:
+    async def _connect_again_and_again(self, buffer: EventBuffer, progress: Progress) -> None:
         backoff = Backoff(first_s=0.1, longest_s=10.0)
         tries = 0
         while True:
-            session = Session(self._subscription, self._statistics)
+            session = Session(self._subscription, self._statistics, progress)
             started = anyio.current_time()
             wait = 0.0
             try:
@@ -157,6 +169,7 @@ class _Following:
     """One iteration of `events`: what its two tasks share."""
 
     def __init__(self) -> None:
+        self.progress = Progress()
         self.buffer = EventBuffer(max_events=_BUFFERED_EVENTS, max_bytes=_BUFFERED_BYTES)
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()

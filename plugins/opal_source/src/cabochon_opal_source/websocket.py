@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI
 
 __all__ = ["ConnectionLostError", "TokenRefusedError", "WebSocket"]
 
+_LOG_HEADER = "X-Cabochon-Log"
 _REFUSED = frozenset({401, 403})
 
 
@@ -28,6 +30,9 @@ class WebSocket:
     """One connection, from the upgrade to the end.
 
     `receive` and `send` leave in `outgoing` what has to be written then.
+
+    Attributes:
+        extended: whether the server's answer to the upgrade says that it speaks our extension of the protocol.
     """
 
     def __init__(self, uri: WebSocketURI, headers: Mapping[str, str], *, max_bytes: int) -> None:
@@ -35,6 +40,7 @@ class WebSocket:
         self._protocol = ClientProtocol(uri, max_size=max_bytes, logger=_silent())
         self._max_bytes = max_bytes
         self._pieces: list[bytes | bytearray | memoryview] = []
+        self.extended = False
         request = self._protocol.connect()
         for name, value in headers.items():
             request.headers[name] = value
@@ -56,6 +62,8 @@ class WebSocket:
         for event in protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event, messages)
+            elif isinstance(event, Response):
+                self.extended = _LOG_HEADER in event.headers
         return messages
 
     def _take(self, frame: Frame, messages: list[bytes]) -> None:
