@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from cabochon import BackboneType, CommandType, hookimpl
+from cabochon_opal_server.all_settings import AllServerSettings
 from cabochon_opal_server.log.backbone import SQLITE
-from cabochon_opal_server.settings import ServerSettings
 
 __all__ = ["cabochon_backbones", "cabochon_commands"]
 
@@ -32,5 +32,5 @@ def cabochon_commands() -> Iterator[CommandType]:
         name="server",
         summary="Run the server that publishes policy and data updates to agents.",
         load=_server,
-        settings=ServerSettings,
+        settings=AllServerSettings,
     )

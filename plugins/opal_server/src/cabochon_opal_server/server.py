@@ -36,8 +36,9 @@ from cabochon_opal_server.pubsub.clients import Clients, ClientWatcher
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.session import Permissions, SessionParts
+from cabochon_opal_server.security import routes as security_routes
 from cabochon_opal_server.security.access import Access, refused
-from cabochon_opal_server.security.keys import read_keys
+from cabochon_opal_server.security.keys import KeyPair, read_keys
 from cabochon_opal_server.security.settings import SecuritySettings
 from cabochon_opal_server.settings import ServerSettings
 from cabochon_opal_server.web import statistics
@@ -62,10 +63,17 @@ class Server:
     """
 
     def __init__(
-        self, settings: ServerSettings, backbone: Backbone, access: Access, environ: Mapping[str, str] | None
+        self,
+        settings: ServerSettings,
+        backbone: Backbone,
+        security: SecuritySettings,
+        keys: KeyPair | None,
+        environ: Mapping[str, str] | None,
     ) -> None:
         self._settings = settings
-        self._access = access
+        self._access = Access(security, keys)
+        self._security = security
+        self._keys = keys
         self._watcher = ClientWatcher()
         self._data = load_settings(DataSettings, environ)
         self._delivery_settings = load_settings(DeliverySettings, environ)
@@ -128,6 +136,7 @@ class Server:
         return [
             *data.routes(self._data, parts),
             *delivery.routes(self._permit),
+            *security_routes.routes(self._security, self._access, self._keys),
             *policy_routes.routes(self._policy, self._policies, self._permit),
             *statistics.routes(self._clients, counted, self._permit),
         ]
@@ -142,7 +151,13 @@ class Server:
         return policies
 
     def _described(self) -> list[dict[str, Any]]:
-        return [data.openapi(self._data), delivery_routes.openapi(), policy_routes.openapi(), statistics.openapi()]
+        return [
+            data.openapi(self._data),
+            delivery_routes.openapi(),
+            policy_routes.openapi(),
+            security_routes.openapi(self._security),
+            statistics.openapi(),
+        ]
 
     def _statistics(self) -> statistics.Statistics:
         server_id = uuid.uuid4().hex
@@ -177,9 +192,6 @@ class Server:
         claims = self._access.claims(authorization)
         return Permissions(claims.may_subscribe, claims.may_publish)
 
-    def _reported(self, request: Request, report: DataUpdateReport) -> None:
-        """Take note of a report; tracked delivery will."""
-
 
 @asynccontextmanager
 async def open_server(
@@ -198,13 +210,13 @@ async def open_server(
     """
     async with AsyncExitStack() as stack:
         security = load_settings(SecuritySettings, environ)
-        access = Access(security, await to_thread.run_sync(read_keys, security))
-        if access.is_open:
+        keys = await to_thread.run_sync(read_keys, security)
+        if keys is None:
             log.warning(
                 "server.open", why="no OPAL_AUTH_PRIVATE_KEY: whoever reaches this server may publish and read all"
             )
         backbone = await stack.enter_async_context(_backbone(plugins, settings, environ))
-        yield Server(settings, backbone, access, environ)
+        yield Server(settings, backbone, security, keys, environ)
 
 
 @asynccontextmanager

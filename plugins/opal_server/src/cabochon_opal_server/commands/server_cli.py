@@ -9,6 +9,7 @@ import click
 
 from cabochon import Plugins, load_settings
 from cabochon.settings import DiscoverySettings
+from cabochon_opal_server.commands.token_commands import generate_secret, obtain_token
 from cabochon_opal_server.server import Server, open_server
 from cabochon_opal_server.settings import ServerSettings
 
@@ -50,3 +51,7 @@ async def _stop_on_signals(running: Server) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             running.stop()
+
+
+server.add_command(generate_secret)
+server.add_command(obtain_token)
