@@ -337,6 +337,10 @@ async def test_source_resumes_and_tells_its_progress(server: OpalServer) -> None
             send(peer, numbered(5), numbered(8))
             found = [await anext(events) for _ in range(2)]
             assert [5, 8] == numbers(found)
+            # The report of the start is told and answered: from here on nothing but the ends can make it tell another.
+            await until(lambda: len(reports(peer)) == 1)
+            ping = peer.call("_ping_", {})
+            await until(lambda: ping in peer.answers)
             for event, error in zip(found, (None, "refused"), strict=True):
                 assert isinstance(event, DataUpdateReceived)
                 source.ended(event.position, error)
