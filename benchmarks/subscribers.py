@@ -96,7 +96,7 @@ class Subscriber(asyncio.Protocol):
         found, number = _ID.search(text), _NUMBER.search(text)
         assert found is not None
         assert number is not None
-        # Publishers race each other, so numbers come a little mixed; one that comes twice or not at all shows in `told`.
+        # Publishers race each other, so numbers come a little mixed; one too many or too few shows in `told`.
         self.disorder += int(number[1]) < self._last - 1_000
         self._last = int(number[1])
         answer = b'{"request":null,"response":{"result":"None","result_type":"str","call_id":"%b"}}' % found[1]

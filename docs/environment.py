@@ -27,16 +27,12 @@ PEER_ASKED = Path(__file__).with_name("peer_variables.py")
 Models = Iterable[tuple[str, type[BaseSettings]]]
 
 _ABOUT = """\
-Every environment variable that OPAL 0.9.6 reads: its client, and the package that client and server share.
+Every environment variable that OPAL 0.9.6 reads: its client, its server, and the package that they share.
 `python docs/environment.py` takes the names and defaults from OPAL's own declarations, and tests compare them with an OPAL that is installed and with the settings of this repository.
 What a variable means here is on the [page of settings](settings.md), and how to move is told in [Move from OPAL](../how-to/move-from-opal.md).
 """  # noqa: E501 - one sentence on a line
 _UNSUPPORTED = """\
 If one of these is set, the agent starts all the same and logs `setting.unsupported` with the reason.
-"""
-_SERVER_ONLY = """\
-These configure OPAL's server, and there is no server here yet.
-An agent that finds one of them set logs `setting.unsupported`.
 """
 
 
@@ -96,10 +92,7 @@ def page(models: Models, note: str) -> str:
     unread = {name: one for name, one in variables.items() if not one.by}
     parts = [f"# OPAL's environment variables\n\n{note}\n", _ABOUT]
     parts.append(f"## Supported\n\n{_table_of_read(read, rows)}")
-    mine = {name: one for name, one in unread.items() if one.reason}
-    parts.append(f"## Not supported, and why\n\n{_UNSUPPORTED}\n{_table_of_reasons(mine)}")
-    servers = ", ".join(f"`{name}`" for name, one in unread.items() if not one.reason and one.declared == SERVER)
-    parts.append(f"## The server's\n\n{_SERVER_ONLY}\n{servers}.\n")
+    parts.append(f"## Not supported, and why\n\n{_UNSUPPORTED}\n{_table_of_reasons(unread)}")
     return "\n".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cabochon.peer_variables import SERVER, peer_variables
+from cabochon.peer_variables import peer_variables
 
 from .pages import ROOT
 
@@ -15,20 +15,19 @@ def test_every_variable_is_read_or_has_a_reason_and_never_both() -> None:
     """
     variables = peer_variables()
 
-    unexplained = [n for n, one in variables.items() if not one.by and not one.reason and one.declared != SERVER]
+    unexplained = [n for n, one in variables.items() if not one.by and not one.reason]
     contradicted = [n for n, one in variables.items() if one.by and one.reason]
     assert ([], []) == (unexplained, contradicted)
 
 
 def test_page_lists_every_variable_once_in_the_section_that_fits() -> None:
     """
-    Supported ones with their readers, the others with the reason, the server's by themselves.
+    Supported ones with their readers, the others with the reason.
     """
     text = PAGE.read_text("utf-8")
-    read, _, rest = text.partition("## Not supported, and why")
-    reasons, _, servers = rest.partition("## The server's")
+    read, _, reasons = text.partition("## Not supported, and why")
 
     for name, one in peer_variables().items():
-        section = read if one.by else reasons if one.reason else servers
+        section = read if one.by else reasons
         assert f"`{name}`" in section, name
         assert 1 == text.count(f"`{name}`"), name

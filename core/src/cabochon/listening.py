@@ -33,7 +33,7 @@ def listening_on(host: str, port: int, *, setting: str, backlog: int = 128) -> s
     except OSError as err:
         listener.close()
         raise ConfigurationError(
-            f"{setting}={port}: can't listen on {host}:{port}: {err.strerror or err}; choose another port, or 0 for any "
-            "that is free"
+            f"{setting}={port}: can't listen on {host}:{port}: {err.strerror or err}; choose another port, or 0 "
+            "for any that is free"
         ) from err
     return listener

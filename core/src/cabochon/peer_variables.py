@@ -24,7 +24,7 @@ class PeerVariable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         declared: the package of OPAL's that declares it: `opal_client`, `opal_common`, `opal_server`, ...
         default: OPAL's default as one would set it, "" for none.
         by: the distributions of ours that read it.
-        reason: why none does; "" for what only OPAL's server reads.
+        reason: why none does.
     """
 
     declared: str
@@ -47,4 +47,4 @@ def why_unread(name: str) -> str:
         return ""
     if variable.by:
         return f"what reads it is not loaded: {' or '.join(variable.by)}, see `cabochon plugins`"
-    return variable.reason or "only OPAL's server reads it"
+    return variable.reason

@@ -28,11 +28,15 @@ def verifier(settings: AgentApiSettings, key: Any) -> Guard:  # noqa: ANN401 - o
     def guard(authorization: str | None) -> None:
         try:
             claims = verified_claims(bearer_token(authorization), key, settings)
-            if claims.get("peer_type") != _LISTENER:
-                raise TokenError(f"the token must be of type {_LISTENER}, and is not")
         except TokenError as err:
-            # The peer's shape; it adds the token itself, which is nobody's business.
-            detail: Any = {"error": str(err)}
-            raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"}) from err
+            raise _refused(str(err)) from err
+        if claims.get("peer_type") != _LISTENER:
+            raise _refused(f"the token must be of type {_LISTENER}, and is not")
 
     return guard
+
+
+def _refused(why: str) -> HTTPException:
+    """Make the 401 in the peer's shape; it adds the token itself, which is nobody's business."""
+    detail: Any = {"error": why}
+    return HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})

@@ -167,6 +167,8 @@ class Policies:
 
     def _note_trouble(self, trouble: str) -> None:
         """Log what is wrong, once as long as it stays the same."""
-        level = log.debug if trouble == self._trouble else log.error
-        self._trouble = trouble
-        level("policy_repo.unreadable", repository=self.place, serving=self.head, error=trouble)
+        if trouble == self._trouble:
+            log.debug("policy_repo.still_unreadable", repository=self.place, serving=self.head, error=trouble)
+        else:
+            self._trouble = trouble
+            log.error("policy_repo.unreadable", repository=self.place, serving=self.head, error=trouble)

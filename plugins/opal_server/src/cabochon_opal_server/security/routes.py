@@ -41,7 +41,7 @@ class _TokenRequest(Struct, frozen=True, kw_only=True):
 
 def routes(settings: SecuritySettings, access: Access, keys: KeyPair | None) -> list[Route]:
     """Make the routes; without keys there are no tokens, and the key set is empty."""
-    key_set = {"keys": []} if keys is None else {"keys": [keys.jwk]}
+    key_set: dict[str, list[dict[str, Any]]] = {"keys": [] if keys is None else [keys.jwk]}
 
     async def token(request: Request) -> Response:
         if keys is None:
