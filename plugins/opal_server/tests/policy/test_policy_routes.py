@@ -179,7 +179,11 @@ async def test_webhooks_about_something_else_are_ignored(commits: Commits, tmp_p
         assert 400 == (await hook(rig, {"ref": "refs/heads/main"}, push)).status_code
 
 
-@pytest.mark.parametrize("body", [b"", b"{nope", b"[]", b"7", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{nope", b"[]", b"7", b"\xff", b"[" * 100_000],
+    ids=["empty", "cut off", "a list", "a number", "no text", "deep"],
+)
 async def test_webhook_with_nonsense_is_refused(rig: Rig, body: bytes) -> None:
     assert 400 == (await hook(rig, body, {"X-GitHub-Event": "push"})).status_code
 
