@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import cabochon
 from cabochon import AgentContext, HostedRoutes
 from cabochon.openapi_page import openapi_page
 from cabochon_agent_api.callbacks import callback_routes
@@ -90,9 +91,13 @@ def _description_routes(hosted: Sequence[HostedRoutes]) -> list[BaseRoute]:
 
 
 def _metrics_routes(agent: AgentContext) -> list[BaseRoute]:
-    from cabochon_agent_api.prometheus import exposition  # noqa: PLC0415 - only if it is asked for
+    from cabochon.exposition import exposition  # noqa: PLC0415 - only if it is asked for
 
-    expose = exposition(agent)
+    def states() -> dict[str, bool]:
+        now = agent.log()
+        return {name: getattr(now, name) for name in ("healthy", "in_sync", "ready", "source_connected")}
+
+    expose = exposition(agent.metrics, cabochon.__version__, states)
 
     async def metrics(request: Request) -> Response:
         body, content_type = expose(request.headers.get("accept", ""))

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 
 from cabochon import Backbone, BackboneError, ConfigurationError, Plugins, load_settings
 from cabochon.listening import listening_on
+from cabochon.metrics import Metrics
 from cabochon.schemas import DataUpdate, DataUpdateReport
 from cabochon.urls import masked_url
 from cabochon_opal_server import __version__
@@ -43,6 +44,7 @@ from cabochon_opal_server.security.settings import SecuritySettings
 from cabochon_opal_server.settings import ServerSettings
 from cabochon_opal_server.web import statistics
 from cabochon_opal_server.web.application import application
+from cabochon_opal_server.web.metrics import metrics_routes
 from cabochon_opal_server.web.serving import serve
 
 __all__ = ["Server", "open_server"]
@@ -79,7 +81,8 @@ class Server:
         self._delivery_settings = load_settings(DeliverySettings, environ)
         self._retention = load_settings(RetentionSettings, environ)
         self._backbone = backbone
-        self._hub = Hub(backbone)
+        self._metrics = Metrics()
+        self._hub = Hub(backbone, self._metrics)
         self._policy = load_settings(PolicySettings, environ)
         self._policies = self._opened_policies()
         self._clients = Clients()
@@ -136,6 +139,7 @@ class Server:
         return [
             *data.routes(self._data, parts),
             *delivery.routes(self._permit),
+            *(metrics_routes(self._metrics) if self._settings.metrics_enabled else []),
             *security_routes.routes(self._security, self._access, self._keys),
             *policy_routes.routes(self._policy, self._policies, self._permit),
             *statistics.routes(self._clients, counted, self._permit),

@@ -11,6 +11,7 @@ import structlog
 from cabochon import Backbone, BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
 from cabochon.errors import LogReplacedError, LogTrimmedError
+from cabochon.metrics import Metrics
 from cabochon_opal_server.pubsub.messages import Resume, notification
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import text_frame
@@ -28,17 +29,18 @@ class Hub:
 
     Attributes:
         number: the last number of the log that was given to subscribers.
-        delivered: how many messages were put for subscribers.
         watchers: called with each record after subscribers were told of it.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, metrics: Metrics | None = None) -> None:
         self._backbone = backbone
         self._by_topic: dict[str, dict[Subscriber, None]] = {}
         self._live: dict[Subscriber, None] = {}
         self._senders: dict[int, Subscriber] = {}
         self.number = 0
-        self.delivered = 0
+        self._metrics = metrics if metrics is not None else Metrics()
+        self._metrics.gauge("update_log.number", lambda: self.number)
+        self._metrics.gauge("subscribers", lambda: len(self._live))
         self.watchers: list[Callable[[LogRecord], None]] = []
 
     @property
@@ -81,6 +83,7 @@ class Hub:
             BackboneError: the log can't be written to.
         """
         (number,) = await self._backbone.append([record])
+        self._metrics.count("updates.published")
         if sender is not None and number > self.number:
             self._senders[number] = sender
             while len(self._senders) > _REMEMBERED_SENDERS:
@@ -155,7 +158,7 @@ class Hub:
                     frames[topic] = text_frame(notification(topic, record.number, record.body))
                 subscriber.put(frames[topic])
                 subscriber.number = record.number
-            self.delivered += len(told)
+            self._metrics.count("messages.sent", len(told))
             self.number = record.number
             for watcher in self.watchers:
                 watcher(record)
@@ -164,4 +167,4 @@ class Hub:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)
         if topic is not None and record.kind == "data":
             subscriber.put(text_frame(notification(topic, record.number, record.body)))
-            self.delivered += 1
+            self._metrics.count("messages.replayed")
