@@ -9,6 +9,7 @@ import click
 
 from cabochon import Plugins, load_settings
 from cabochon.settings import DiscoverySettings
+from cabochon_opal_server.commands.print_config import print_config
 from cabochon_opal_server.commands.token_commands import generate_secret, obtain_token
 from cabochon_opal_server.server import Server, open_server
 from cabochon_opal_server.settings import ServerSettings
@@ -55,3 +56,4 @@ async def _stop_on_signals(running: Server) -> None:
 
 server.add_command(generate_secret)
 server.add_command(obtain_token)
+server.add_command(print_config)
