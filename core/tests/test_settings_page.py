@@ -172,23 +172,23 @@ def test_variable_of_opal_s_that_is_not_supported_is_warned_about_with_the_reaso
     Its user set it on purpose: the nearest name would be no help.
     """
     with capture_logs() as events:
-        warn_of_unknown_variables({"OPAL_LOG_DIAGNOSE": "true", "OPAL_POLICY_REPO_URL": "x"}, [CoreSettings])
+        warn_of_unknown_variables({"OPAL_LOG_DIAGNOSE": "true", "OPAL_WS_TOKEN": "x"}, [CoreSettings])
 
-    assert [("setting.unsupported", "OPAL_LOG_DIAGNOSE"), ("setting.unsupported", "OPAL_POLICY_REPO_URL")] == [
+    assert [("setting.unsupported", "OPAL_LOG_DIAGNOSE"), ("setting.unsupported", "OPAL_WS_TOKEN")] == [
         (event["event"], event["variable"]) for event in events
     ]
     assert "tokens" in events[0]["why"]
-    assert "only OPAL's server reads it" == events[1]["why"]
+    assert "a server is no client of its own" == events[1]["why"]
 
 
 def test_variable_of_a_plugin_that_is_not_loaded_names_the_plugin() -> None:
     """
     The name is right; what would read it is missing.
     """
-    (found,) = unknown_variables({"OPAL_POLICY_STORE_URL": "http://opa"}, ["OPAL_POLICY_STORE_TYPE"])
+    (found,) = unknown_variables({"OPAL_INLINE_OPA_CONFIG": "{}"}, ["OPAL_POLICY_STORE_TYPE"])
 
     assert "what reads it is not loaded: cabochon-opa, see `cabochon plugins`" == found.why
-    assert str(found).startswith("OPAL_POLICY_STORE_URL is set, but what reads it is not loaded")
+    assert str(found).startswith("OPAL_INLINE_OPA_CONFIG is set, but what reads it is not loaded")
 
 
 def test_every_reason_reads_well_in_one_line() -> None:

@@ -148,16 +148,16 @@ class Backbone(ABC):
         """
 
     @abstractmethod
-    async def save_agents(self, agents: Mapping[str, bytes]) -> None:
-        """Keep a document for each of these agents, in place of the one that was there: the last write wins."""
+    async def save_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Keep these documents by name, each in place of the one that was there: the last write wins."""
 
     @abstractmethod
-    async def agents(self) -> Mapping[str, bytes]:
-        """Return the documents of all agents by name."""
+    async def documents(self) -> Mapping[str, bytes]:
+        """Return all documents by name."""
 
     @abstractmethod
-    async def forget_agents(self, names: Collection[str]) -> None:
-        """Drop the documents of these agents; names that are not there are passed over."""
+    async def forget_documents(self, names: Collection[str]) -> None:
+        """Drop the documents with these names; those that are not there are passed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -548,13 +548,13 @@ def cabochon_backbones() -> Iterable[BackboneType]:
                 async def trim(self, limits):
                     return await self.bounds()
 
-                async def save_agents(self, agents):
+                async def save_documents(self, agents):
                     pass
 
-                async def agents(self):
+                async def documents(self):
                     return {}
 
-                async def forget_agents(self, names):
+                async def forget_documents(self, names):
                     pass
 
 

@@ -27,7 +27,7 @@ async def test_restarted_postgres_goes_on(own_postgres: PostgresServer, settings
             await to_thread.run_sync(own_postgres.stop)
             with pytest.raises(BackboneError), anyio.fail_after(20):
                 await anext(batches)
-        for call in (updates.append(data("lost")), updates.bounds(), updates.agents()):
+        for call in (updates.append(data("lost")), updates.bounds(), updates.documents()):
             with pytest.raises(
                 BackboneError, match=f"postgres://127.0.0.1:{own_postgres.port}/postgres can't be reached"
             ):
@@ -79,7 +79,7 @@ async def test_killed_postgres_loses_nothing_acknowledged(
     "wipe",
     [
         "TRUNCATE cabochon_log",
-        "DROP TABLE cabochon_log, cabochon_record, cabochon_superseded, cabochon_agent",
+        "DROP TABLE cabochon_log, cabochon_record, cabochon_superseded, cabochon_document",
     ],
     ids=["truncated", "dropped"],
 )
@@ -121,10 +121,10 @@ async def test_fleets_with_other_names_share_nothing(postgres: PostgresServer) -
         open_postgres_log(PostgresBackboneSettings(channel="other"), postgres.url) as other,
     ):
         await one.append(data("a"))
-        await one.save_agents({"agent": b"{}"})
+        await one.save_documents({"agent": b"{}"})
         assert one.log_id != other.log_id
         assert 0 == (await other.bounds()).head
-        assert {} == await other.agents()
+        assert {} == await other.documents()
 
 
 async def test_wrong_url_is_said(settings: PostgresBackboneSettings) -> None:

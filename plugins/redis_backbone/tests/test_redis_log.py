@@ -30,7 +30,7 @@ async def test_restarted_redis_goes_on(own_redis: RedisServer, settings: RedisBa
             await to_thread.run_sync(own_redis.stop)
             with pytest.raises(BackboneError), anyio.fail_after(20):
                 await anext(batches)
-        for call in (updates.append(data("lost")), updates.bounds(), updates.agents()):
+        for call in (updates.append(data("lost")), updates.bounds(), updates.documents()):
             with pytest.raises(BackboneError, match=f"redis://127.0.0.1:{own_redis.port}/0 can't be reached"):
                 await call
         await to_thread.run_sync(own_redis.start)
@@ -145,10 +145,10 @@ async def test_fleets_with_other_names_share_nothing(redis: RedisServer) -> None
         open_redis_log(RedisBackboneSettings(channel="other"), redis.url) as other,
     ):
         await one.append(data("a"))
-        await one.save_agents({"agent": b"{}"})
+        await one.save_documents({"agent": b"{}"})
         assert one.log_id != other.log_id
         assert 0 == (await other.bounds()).head
-        assert {} == await other.agents()
+        assert {} == await other.documents()
 
 
 async def test_wrong_url_is_said(settings: RedisBackboneSettings) -> None:

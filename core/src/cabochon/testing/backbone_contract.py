@@ -305,24 +305,24 @@ class BackboneContract(Contract):
         """
         Each agent has one document, the last that was saved; forgetting removes it.
         """
-        assert {} == await backbone.agents()
-        await backbone.save_agents({"a": b"1", "\u00e4 'b'": b"\x00\xff", "c": b""})
-        await backbone.save_agents({"a": b"2"})
-        await backbone.save_agents({})
-        assert {"a": b"2", "\u00e4 'b'": b"\x00\xff", "c": b""} == await backbone.agents()
-        await backbone.forget_agents(["c", "nobody"])
-        await backbone.forget_agents([])
-        assert {"a": b"2", "\u00e4 'b'": b"\x00\xff"} == await backbone.agents()
+        assert {} == await backbone.documents()
+        await backbone.save_documents({"a": b"1", "\u00e4 'b'": b"\x00\xff", "c": b""})
+        await backbone.save_documents({"a": b"2"})
+        await backbone.save_documents({})
+        assert {"a": b"2", "\u00e4 'b'": b"\x00\xff", "c": b""} == await backbone.documents()
+        await backbone.forget_documents(["c", "nobody"])
+        await backbone.forget_documents([])
+        assert {"a": b"2", "\u00e4 'b'": b"\x00\xff"} == await backbone.documents()
 
     async def test_thousands_of_agents_are_kept(self, backbone: Backbone) -> None:
         """
         A fleet is saved, read and forgotten as a whole.
         """
         fleet = {f"agent-{number}": b"%d" % number for number in range(3000)}
-        await backbone.save_agents(fleet)
-        assert fleet == await backbone.agents()
-        await backbone.forget_agents(fleet)
-        assert {} == await backbone.agents()
+        await backbone.save_documents(fleet)
+        assert fleet == await backbone.documents()
+        await backbone.forget_documents(fleet)
+        assert {} == await backbone.documents()
 
     # ---------------------------------------------------------------------------------------------------- restart
 
@@ -337,14 +337,14 @@ class BackboneContract(Contract):
             await backbone.trim(Retention(max_age_s=0.0))
             await backbone.append(data("a", "b", "c"))
             await backbone.compact({2: 3})
-            await backbone.save_agents({"agent": b"{}"})
+            await backbone.save_documents({"agent": b"{}"})
             before = await read_all(backbone, 1)
         async with opened() as backbone:
             assert log_id == backbone.log_id
             assert Bounds(1, 4) == await backbone.bounds()
             assert before == await read_all(backbone, 1)
             assert {2: 3} == await backbone.superseded([2])
-            assert {"agent": b"{}"} == await backbone.agents()
+            assert {"agent": b"{}"} == await backbone.documents()
             assert [5] == list(await backbone.append(data("d")))
             assert [3, 4, 5] == numbers(await followed(backbone, 1, 5))
 

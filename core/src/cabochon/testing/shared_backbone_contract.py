@@ -52,8 +52,8 @@ class SharedBackboneContract(BackboneContract):
             await anyio.sleep(0.05)
             assert Bounds(3, 3) == await one.trim(Retention(max_age_s=0.0))
             assert Bounds(3, 3) == await other.trim(Retention(max_age_s=0.0))
-            await one.save_agents({"agent": b"1"})
-            await other.save_agents({"agent": b"2"})
-            assert {"agent": b"2"} == await one.agents()
+            await one.save_documents({"agent": b"1"})
+            await other.save_documents({"agent": b"2"})
+            assert {"agent": b"2"} == await one.documents()
             assert [4] == list(await other.append(data("d")))
             assert [b"d"] == [record.body for record in await followed(one, 3, 4)]

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import structlog
 from anyio import to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -30,13 +31,18 @@ from cabochon_opal_server.delivery.settings import DeliverySettings
 from cabochon_opal_server.log.housekeeping import Housekeeping
 from cabochon_opal_server.log.settings import RetentionSettings
 from cabochon_opal_server.policy import routes as policy_routes
-from cabochon_opal_server.policy.opening import repository_of
+from cabochon_opal_server.policy.opening import clones_of, repository_of
 from cabochon_opal_server.policy.policies import Policies
 from cabochon_opal_server.policy.settings import PolicySettings
 from cabochon_opal_server.pubsub.clients import Clients, ClientWatcher
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.session import Permissions, SessionParts
+from cabochon_opal_server.scopes.routes import ScopeParts
+from cabochon_opal_server.scopes.routes import openapi as scopes_openapi
+from cabochon_opal_server.scopes.routes import routes as scope_routes
+from cabochon_opal_server.scopes.scopes import Scopes
+from cabochon_opal_server.scopes.settings import ScopeSettings
 from cabochon_opal_server.security import routes as security_routes
 from cabochon_opal_server.security.access import Access, refused
 from cabochon_opal_server.security.keys import KeyPair, read_keys
@@ -85,6 +91,7 @@ class Server:
         self._hub = Hub(backbone, self._metrics)
         self._policy = load_settings(PolicySettings, environ)
         self._policies = self._opened_policies()
+        self._scopes = self._opened_scopes(load_settings(ScopeSettings, environ))
         self._clients = Clients()
         self._stop = anyio.Event()
         self.port = settings.port
@@ -115,6 +122,8 @@ class Server:
                 await tasks.start(delivery.run)
                 if self._policies is not None:
                     tasks.start_soon(self._policies.run)
+                if self._scopes is not None:
+                    tasks.start_soon(self._scopes.run)
                 tasks.start_soon(Housekeeping(self._backbone, self._retention.retention).run)
                 await tasks.start(endpoint.run)
                 log.info(
@@ -139,6 +148,7 @@ class Server:
         return [
             *data.routes(self._data, parts),
             *delivery.routes(self._permit),
+            *self._scope_routes(parts),
             *(metrics_routes(self._metrics) if self._settings.metrics_enabled else []),
             *security_routes.routes(self._security, self._access, self._keys),
             *policy_routes.routes(self._policy, self._policies, self._permit),
@@ -154,10 +164,38 @@ class Server:
         self._hub.watchers.append(policies.passed_on)
         return policies
 
+    def _opened_scopes(self, settings: ScopeSettings) -> Scopes | None:
+        if not settings.enabled:
+            return None
+        scopes = Scopes(
+            self._backbone,
+            self._hub.publish,
+            clones_of(self._policy, self._settings.base_dir),
+            interval_s=settings.refresh_interval.total_seconds(),
+            timeout_s=self._policy.clone_timeout.total_seconds(),
+        )
+        self._hub.watchers.append(scopes.passed_on)
+        return scopes
+
+    def _scope_routes(self, of_data: data.DataParts) -> list[BaseRoute]:
+        if self._scopes is None:
+            return []
+        parts = ScopeParts(
+            scopes=self._scopes,
+            publish=self._hub.publish,
+            largest_update=self._data.largest_update,
+            base_data=data.sources_endpoint(of_data),
+            permit_managing=self._permit_managing,
+            permit_publishing=self._permit_publishing,
+            permit_reading=self._permit_reading,
+        )
+        return [*scope_routes(parts)]
+
     def _described(self) -> list[dict[str, Any]]:
         return [
             data.openapi(self._data),
             delivery_routes.openapi(),
+            *([scopes_openapi()] if self._scopes is not None else []),
             policy_routes.openapi(),
             security_routes.openapi(self._security),
             statistics.openapi(),
@@ -191,6 +229,15 @@ class Server:
         if not claims.may_publish(topics):
             log.warning("data_update.refused", peer_type=claims.peer_type, topics=sorted(set(topics))[:20])
             raise refused("this token may not publish to these topics: a datasource's token is needed")
+
+    def _permit_managing(self, request: Request) -> None:
+        claims = self._access.claims(request.headers.get("authorization"))
+        if not claims.may_publish(()):
+            raise refused("a datasource's token is needed")
+
+    def _permit_reading(self, request: Request, scope: str) -> None:
+        if not self._access.claims(request.headers.get("authorization")).may_read(scope):
+            raise HTTPException(403, "this token's allowed_scopes do not have this scope")
 
     def _permissions(self, authorization: str | None) -> Permissions:
         claims = self._access.claims(authorization)

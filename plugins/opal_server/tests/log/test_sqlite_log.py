@@ -220,7 +220,7 @@ async def test_closed_log_says_so(settings: SqliteLogSettings) -> None:
     async with open_sqlite_log(settings) as log:
         pass
 
-    for call in (log.append(data("a")), log.read(0, limit=1), log.agents(), log.compact({})):
+    for call in (log.append(data("a")), log.read(0, limit=1), log.documents(), log.compact({})):
         with pytest.raises(BackboneError, match="is closed"):
             await call
     async with aclosing(log.follow(0)) as batches:

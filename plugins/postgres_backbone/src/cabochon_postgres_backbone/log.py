@@ -62,7 +62,7 @@ class PostgresLog(Backbone):
         async with self._connections.one() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CREATING,))
             # Where others have made the tables, this user may not be allowed to.
-            there = await (await connection.execute("SELECT to_regclass('cabochon_agent')")).fetchone()
+            there = await (await connection.execute("SELECT to_regclass('cabochon_document')")).fetchone()
             if there == (None,):
                 await connection.execute(statements.CREATE)
             given = {"channel": self._channel, "log_id": uuid4().hex}
@@ -177,20 +177,20 @@ class PostgresLog(Backbone):
 
     # --------------------------------------------------------------------------------------------------- register
 
-    async def save_agents(self, agents: Mapping[str, bytes]) -> None:
+    async def save_documents(self, documents: Mapping[str, bytes]) -> None:
         """Keep these documents."""
         # In one order, so that two servers don't wait for each other.
-        names = sorted(agents)
-        documents = [agents[name] for name in names]
-        await self._changed(statements.SAVE_AGENTS, names=names, documents=documents)
+        names = sorted(documents)
+        contents = [documents[name] for name in names]
+        await self._changed(statements.SAVE_DOCUMENTS, names=names, documents=contents)
 
-    async def agents(self) -> Mapping[str, bytes]:
-        """Return the documents of all agents."""
-        return dict(await self._rows(statements.READ_AGENTS, checked=False))
+    async def documents(self) -> Mapping[str, bytes]:
+        """Return all documents."""
+        return dict(await self._rows(statements.READ_DOCUMENTS, checked=False))
 
-    async def forget_agents(self, names: Collection[str]) -> None:
+    async def forget_documents(self, names: Collection[str]) -> None:
         """Drop these documents."""
-        await self._changed(statements.FORGET_AGENTS, names=sorted(names))
+        await self._changed(statements.FORGET_DOCUMENTS, names=sorted(names))
 
     # -------------------------------------------------------------------------------------------------- the other end
 

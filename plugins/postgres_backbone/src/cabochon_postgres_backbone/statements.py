@@ -14,12 +14,12 @@ __all__ = [
     "BOUNDS",
     "COMPACT",
     "CREATE",
-    "FORGET_AGENTS",
+    "FORGET_DOCUMENTS",
     "IDENTIFY",
     "LOCK",
     "READ",
-    "READ_AGENTS",
-    "SAVE_AGENTS",
+    "READ_DOCUMENTS",
+    "SAVE_DOCUMENTS",
     "SUPERSEDED",
     "TRIM",
 ]
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS cabochon_record (
     size bigint NOT NULL, body bytea NOT NULL, PRIMARY KEY (log_id, number));
 CREATE TABLE IF NOT EXISTS cabochon_superseded (
     log_id text, number bigint, by_number bigint NOT NULL, PRIMARY KEY (log_id, number));
-CREATE TABLE IF NOT EXISTS cabochon_agent (
+CREATE TABLE IF NOT EXISTS cabochon_document (
     log_id text, name text, document bytea NOT NULL, PRIMARY KEY (log_id, name));
 """
 IDENTIFY: Final = """
@@ -107,10 +107,10 @@ FROM cut WHERE log_id = %(log_id)s AND cut.number IS NOT NULL RETURNING floor
 """
 """Remove some of the oldest records beyond an age or a size, NULL for none; return nothing if there was none."""
 
-SAVE_AGENTS: Final = """
-INSERT INTO cabochon_agent SELECT %(log_id)s, name, document
+SAVE_DOCUMENTS: Final = """
+INSERT INTO cabochon_document SELECT %(log_id)s, name, document
 FROM unnest(%(names)s::text[], %(documents)b::bytea[]) AS given (name, document)
 ON CONFLICT (log_id, name) DO UPDATE SET document = excluded.document
 """
-READ_AGENTS: Final = "SELECT name, document FROM cabochon_agent WHERE log_id = %(log_id)s"
-FORGET_AGENTS: Final = "DELETE FROM cabochon_agent WHERE log_id = %(log_id)s AND name = ANY(%(names)s)"
+READ_DOCUMENTS: Final = "SELECT name, document FROM cabochon_document WHERE log_id = %(log_id)s"
+FORGET_DOCUMENTS: Final = "DELETE FROM cabochon_document WHERE log_id = %(log_id)s AND name = ANY(%(names)s)"

@@ -50,7 +50,7 @@ class RedisLog(Backbone):
         self._waiting = waiting
         self._shown = shown
         self._appends = AppendBatches(self._write)
-        self._keys = [f"{{{name}}}:{part}" for part in ("log", "about", "superseded", "agents")]
+        self._keys = [f"{{{name}}}:{part}" for part in ("log", "about", "superseded", "documents")]
         self._scripts = {
             text: commands.register_script(text)
             for text in (getattr(scripts, constant) for constant in scripts.__all__)
@@ -133,19 +133,19 @@ class RedisLog(Backbone):
 
     # --------------------------------------------------------------------------------------------------- register
 
-    async def save_agents(self, agents: Mapping[str, bytes]) -> None:
+    async def save_documents(self, documents: Mapping[str, bytes]) -> None:
         """Keep these documents."""
-        if agents:
+        if documents:
             with self._told():
-                await cast("Any", self._commands.hset(self._keys[3], mapping=cast("Any", dict(agents))))
+                await cast("Any", self._commands.hset(self._keys[3], mapping=cast("Any", dict(documents))))
 
-    async def agents(self) -> Mapping[str, bytes]:
-        """Return the documents of all agents."""
+    async def documents(self) -> Mapping[str, bytes]:
+        """Return all documents."""
         with self._told():
             found: dict[bytes, bytes] = await cast("Any", self._commands.hgetall(self._keys[3]))
         return {name.decode(): document for name, document in found.items()}
 
-    async def forget_agents(self, names: Collection[str]) -> None:
+    async def forget_documents(self, names: Collection[str]) -> None:
         """Drop these documents."""
         if names:
             with self._told():

@@ -1,8 +1,9 @@
 """What happens inside Redis, each script in one piece.
 
 The keys of a log are `{name}:log`, a stream whose ids are `<number>-0`; `{name}:about`, a hash with `log_id`, `head`,
-`floor`, `bytes` and `appended_us`; `{name}:superseded`, a sorted set of `<number>:<by>` by number; `{name}:agents`, a
-hash. An entry of the stream has `k` (kind), `t` (topics as JSON), `b` (body) and `a` (microseconds since 1970).
+`floor`, `bytes` and `appended_us`; `{name}:superseded`, a sorted set of `<number>:<by>` by number; and
+`{name}:documents`, a hash. An entry of the stream has `k` (kind), `t` (topics as JSON), `b` (body) and `a`
+(microseconds since 1970).
 
 Each script but the first is given the identity of the log that its caller knows, and answers `REPLACED` where Redis
 holds another one or none.

@@ -21,7 +21,7 @@ from cabochon_opal_server.data.settings import DataSettings
 from cabochon_opal_server.web.answers import json_answer, operation, unprocessable
 from cabochon_opal_server.web.bodies import body_as
 
-__all__ = ["DataParts", "openapi", "routes"]
+__all__ = ["DataParts", "openapi", "routes", "sources_endpoint"]
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ def routes(settings: DataSettings, parts: DataParts) -> list[Route]:
     """Make the routes."""
     return [
         Route(settings.config_route, _publisher(settings, parts), methods=["POST"], name="publish"),
-        Route(settings.config_route, _sources(parts), methods=["GET"], name="data_sources"),
+        Route(settings.config_route, sources_endpoint(parts), methods=["GET"], name="data_sources"),
         Route(settings.all_data_route, _all_data, methods=["GET"], name="all_data"),
         Route(settings.report_route, _reports(parts), methods=["POST"], name="callback_report"),
     ]
@@ -94,7 +94,9 @@ def _header(value: str | None) -> str:
     return value if value is not None and value.isascii() and value.isprintable() else ""
 
 
-def _sources(parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
+def sources_endpoint(parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
+    """Make the endpoint that says what agents load when they come."""
+
     async def data_sources(request: Request) -> Response:
         parts.permit(request)
         if parts.base_data.config is not None:

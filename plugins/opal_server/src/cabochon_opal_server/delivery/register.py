@@ -75,7 +75,7 @@ class Register:
             if self._clock() - self._read_at < _EVERY_S:
                 return
             try:
-                await self._take(await self._backbone.agents())
+                await self._take(await self._backbone.documents())
             except BackboneError as err:
                 log.warning("agents.not_read", error=str(err))
                 return
@@ -91,10 +91,12 @@ class Register:
                 if key.startswith("server "):
                     servers.append(msgspec.json.decode(document, type=ServerState))
                     seen = servers[-1].seen_at
-                else:
+                elif key.startswith("agent "):
                     agent = msgspec.json.decode(document, type=AgentState)
                     agents.append(agent)
                     seen = agent.last_seen if agent.disconnected_at is not None else self._clock()
+                else:
+                    continue  # it is another room's
             except msgspec.MsgspecError:
                 # Of another version: it goes.
                 seen = float("-inf")
@@ -104,7 +106,7 @@ class Register:
         # Agents of a server that was killed long ago are not connected, whatever it wrote last.
         old += [_key(one) for one in agents if one.server not in alive and one.last_seen < oldest]
         if old:
-            await self._backbone.forget_agents(sorted(set(old)))
+            await self._backbone.forget_documents(sorted(set(old)))
         self._tracker.take((one for one in agents if _key(one) not in old), servers)
 
     async def write(self, *, last: bool = False) -> None:
@@ -116,7 +118,7 @@ class Register:
         try:
             await self._save(sorted(changed), last=last)
             if forgotten:
-                await self._backbone.forget_agents([tracker.key_of(name) for name in sorted(forgotten)])
+                await self._backbone.forget_documents([tracker.key_of(name) for name in sorted(forgotten)])
         except BackboneError as err:
             tracker.changed |= {name for name in changed if tracker.own(name) is not None}
             tracker.forgotten |= {name for name in forgotten if tracker.own(name) is None}
@@ -131,7 +133,7 @@ class Register:
         server = self._tracker.state()
         before = self._server_written
         if last:
-            await self._backbone.forget_agents([f"server {server.name}"])
+            await self._backbone.forget_documents([f"server {server.name}"])
         elif server.number != before.number or server.seen_at - before.seen_at >= _SERVER_EVERY_S:
             documents[f"server {server.name}"] = msgspec.json.encode(server)
         for name in changed:
@@ -139,10 +141,10 @@ class Register:
             if agent is not None:
                 documents[_key(agent)] = msgspec.json.encode(agent)
             if len(documents) == _AT_ONCE:
-                await self._backbone.save_agents(documents)
+                await self._backbone.save_documents(documents)
                 documents = {}
         if documents:
-            await self._backbone.save_agents(documents)
+            await self._backbone.save_documents(documents)
         self._server_written = server
 
 

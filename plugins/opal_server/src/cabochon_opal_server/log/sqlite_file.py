@@ -1,7 +1,7 @@
 """The file of the log: a SQLite database in WAL mode. Everything here blocks, and belongs into a thread.
 
 Its format, version 1: `record` has the records by number; `superseded` the numbers that compaction removed, with what
-supersedes each; `agent` a document for each agent; `about` the log's identity and its floor. `application_id` and
+supersedes each; `document` the register; `about` the log's identity and its floor. `application_id` and
 `user_version` of the file say what it is. A lock on the file `<name>.lock` beside it keeps a second server out.
 
 Statements are few and large: after each step of one the thread waits for the interpreter, for milliseconds where the
@@ -36,7 +36,7 @@ CREATE TABLE about (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE record (number INTEGER PRIMARY KEY, appended_us INTEGER NOT NULL, kind TEXT NOT NULL,
                      topics TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE superseded (number INTEGER PRIMARY KEY, by INTEGER NOT NULL);
-CREATE TABLE agent (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE document (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
 """
 _READ = """
 SELECT (SELECT value FROM about WHERE key = 'floor'),
@@ -158,15 +158,15 @@ class LogFile:
         self._floor = found
         return True
 
-    def save_agents(self, agents: Mapping[str, bytes]) -> None:
+    def save_documents(self, documents: Mapping[str, bytes]) -> None:
         """Write these documents over those that are there."""
         with self._transaction():
-            self._insert("REPLACE INTO agent VALUES", list(agents.items()))
+            self._insert("REPLACE INTO document VALUES", list(documents.items()))
 
-    def forget_agents(self, names: Collection[str]) -> None:
+    def forget_documents(self, names: Collection[str]) -> None:
         """Remove these documents."""
         given = msgspec.json.encode(list(names)).decode()
-        self._writer.execute("DELETE FROM agent WHERE name IN (SELECT value FROM json_each(?))", (given,))
+        self._writer.execute("DELETE FROM document WHERE name IN (SELECT value FROM json_each(?))", (given,))
 
     def _insert(self, statement: str, values: Sequence[tuple[object, ...]]) -> None:
         for start in range(0, len(values), _ROWS):
@@ -218,9 +218,9 @@ class LogFile:
         query = "SELECT number, by FROM superseded WHERE number IN (SELECT value FROM json_each(?))"
         return dict(self._reader.execute(query, (given,)).fetchall())
 
-    def agents(self) -> dict[str, bytes]:
-        """Return the documents of all agents by name."""
-        return dict(self._reader.execute("SELECT name, document FROM agent").fetchall())
+    def documents(self) -> dict[str, bytes]:
+        """Return all documents by name."""
+        return dict(self._reader.execute("SELECT name, document FROM document").fetchall())
 
 
 # ------------------------------------------------------------------------------------------------------------ opening

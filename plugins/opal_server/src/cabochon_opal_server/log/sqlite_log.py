@@ -110,17 +110,17 @@ class SqliteLog(Backbone):
             self._tail.forget(self._file.bounds.floor)
         return await self.bounds()
 
-    async def save_agents(self, agents: Mapping[str, bytes]) -> None:
+    async def save_documents(self, documents: Mapping[str, bytes]) -> None:
         """Keep these documents."""
-        await self._write(self._file.save_agents, dict(agents))
+        await self._write(self._file.save_documents, dict(documents))
 
-    async def agents(self) -> Mapping[str, bytes]:
-        """Return the documents of all agents."""
-        return await self._read(self._file.agents)
+    async def documents(self) -> Mapping[str, bytes]:
+        """Return all documents."""
+        return await self._read(self._file.documents)
 
-    async def forget_agents(self, names: Collection[str]) -> None:
+    async def forget_documents(self, names: Collection[str]) -> None:
         """Drop these documents."""
-        await self._write(self._file.forget_agents, names)
+        await self._write(self._file.forget_documents, names)
 
     # --------------------------------------------------------------------------------------------- the way to the disk
 

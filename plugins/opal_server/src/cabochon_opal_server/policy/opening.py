@@ -10,7 +10,7 @@ from cabochon_opal_server.policy.repository import PolicyRepository
 from cabochon_opal_server.policy.settings import PolicySettings
 from cabochon_opal_server.policy.snapshot import BundleRules
 
-__all__ = ["repository_of"]
+__all__ = ["clones_of", "repository_of"]
 
 
 def repository_of(settings: PolicySettings, base_dir: Path) -> PolicyRepository | None:
@@ -30,12 +30,17 @@ def repository_of(settings: PolicySettings, base_dir: Path) -> PolicyRepository 
     return _git(settings, rules, base_dir) if settings.source_type == "GIT" else _bundles(settings, rules)
 
 
+def clones_of(settings: PolicySettings, base_dir: Path) -> Path:
+    """Return the folder for clones."""
+    return (settings.clone_path or base_dir / "policy_repos").expanduser()
+
+
 def _git(settings: PolicySettings, rules: BundleRules, base_dir: Path) -> PolicyRepository | None:
     if settings.repo_url is None:
         return None
     from cabochon_opal_server.policy.git_repository import GitRepository, clone_folder  # noqa: PLC0415 - git is large
 
-    base = (settings.clone_path or base_dir / "policy_repos").expanduser()
+    base = clones_of(settings, base_dir)
     return GitRepository(
         settings.repo_url,
         settings.branch,

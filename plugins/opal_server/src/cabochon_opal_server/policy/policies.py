@@ -39,7 +39,12 @@ class Policies:
     """
 
     def __init__(
-        self, repository: PolicyRepository, publish: Callable[[NewRecord], Awaitable[int]], *, interval_s: float
+        self,
+        repository: PolicyRepository,
+        publish: Callable[[NewRecord], Awaitable[int]],
+        *,
+        interval_s: float,
+        scope: str = "",
     ) -> None:
         """Create it; `run` reads.
 
@@ -47,9 +52,11 @@ class Policies:
             repository: where the policies are.
             publish: puts a record into the update log.
             interval_s: seconds between two looks; 0 for none but those that are asked for.
+            scope: whose policies they are; "" for those of a server without scopes.
         """
         self._repository = repository
         self._publish = publish
+        self._topics = f"{scope}:" if scope else ""
         self._interval_s = interval_s or math.inf
         self._look = anyio.Event()
         self._newest: Snapshot | None = None
@@ -74,10 +81,15 @@ class Policies:
 
     def passed_on(self, record: LogRecord) -> None:
         """Take note of a record of the log: another server may have seen new policies before this one did."""
-        if record.kind == "policy":
+        if record.kind == "policy" and record.topics and record.topics[0].startswith(f"{self._topics}policy:"):
             message = msgspec.json.decode(record.body, type=PolicyUpdateMessage)
             if message.new_policy_hash != self.head:
                 self.look()
+
+    def existing(self, folders: Collection[str]) -> list[str]:
+        """Leave out folders that the policies do not have; nothing is left out before they were read."""
+        newest = self._newest
+        return [folder for folder in folders if newest is None or newest.has(folder.strip("/") or ".")]
 
     async def run(self) -> None:
         """Look for news, until cancelled."""
@@ -149,7 +161,7 @@ class Policies:
             return True
         message = change_message(found if old is None else old, found)
         if message is not None:
-            topics = policy_topics(message.changed_directories)
+            topics = tuple(self._topics + topic for topic in policy_topics(message.changed_directories))
             record = NewRecord(kind="policy", topics=topics, body=msgspec.json.encode(message))
             try:
                 await self._publish(record)

@@ -23,16 +23,22 @@ class Claims:
     Attributes:
         peer_type: "client", "datasource" or "listener"; "" if it does not say, and on an open server.
         permitted_topics: the only topics it may publish and subscribe to; None for all.
+        allowed_scopes: the only scopes it may read; with keys, none where it names none.
         is_open: there are no tokens here: everyone may do everything.
     """
 
     peer_type: str = ""
     permitted_topics: frozenset[str] | None = None
+    allowed_scopes: frozenset[str] = frozenset()
     is_open: bool = False
 
     def may_subscribe(self, topics: Collection[str]) -> bool:
         """Tell whether all of these topics may be followed."""
         return self.permitted_topics is None or self.permitted_topics.issuperset(topics)
+
+    def may_read(self, scope: str) -> bool:
+        """Tell whether policies and base data of a scope may be read."""
+        return self.is_open or scope in self.allowed_scopes
 
     def may_publish(self, topics: Collection[str]) -> bool:
         """Tell whether data may be published to all of these topics: clients and listeners may not at all."""
@@ -57,7 +63,11 @@ class Access:
             return Claims(is_open=True)
         try:
             found = verified_claims(bearer_token(authorization), self._keys.public, self._settings)
-            return Claims(peer_type=str(found.get("peer_type", "")), permitted_topics=_topics(found))
+            return Claims(
+                peer_type=str(found.get("peer_type", "")),
+                permitted_topics=_texts(found, "permitted_topics"),
+                allowed_scopes=_texts(found, "allowed_scopes") or frozenset(),
+            )
         except TokenError as err:
             raise refused(str(err)) from err
 
@@ -76,10 +86,10 @@ def refused(why: str) -> HTTPException:
     return HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _topics(claims: Mapping[str, Any]) -> frozenset[str] | None:
-    topics: object = claims.get("permitted_topics")
-    if topics is None:
+def _texts(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
+    texts: object = claims.get(name)
+    if texts is None:
         return None
-    if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in cast("list[object]", topics)):
-        raise TokenError("invalid permitted_topics claim")
-    return frozenset(cast("list[str]", topics))
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in cast("list[object]", texts)):
+        raise TokenError(f"invalid {name} claim")
+    return frozenset(cast("list[str]", texts))

@@ -1,0 +1,1 @@
+"""Scopes: policies and base data of their own for each tenant."""

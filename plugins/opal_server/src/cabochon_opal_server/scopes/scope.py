@@ -1,0 +1,97 @@
+"""What a scope is, as the peer puts it on the wire (`opal_common.schemas.scopes`)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from cabochon.schemas import DataSourceConfig
+
+__all__ = ["GitSource", "Scope", "described"]
+
+
+class _NoAuth(Struct, frozen=True, kw_only=True, tag_field="auth_type", tag="none"):
+    """The repository is open."""
+
+
+class _SshAuth(Struct, frozen=True, kw_only=True, tag_field="auth_type", tag="ssh"):
+    username: str
+    private_key: str
+    public_key: str | None = None
+
+
+class _GithubAuth(Struct, frozen=True, kw_only=True, tag_field="auth_type", tag="github_token"):
+    token: str
+
+
+class _PasswordAuth(Struct, frozen=True, kw_only=True, tag_field="auth_type", tag="userpass"):
+    username: str
+    password: str
+
+
+class GitSource(Struct, frozen=True, kw_only=True):
+    """The policy repository of a scope.
+
+    Attributes:
+        url: where it is.
+        auth: how it knows us.
+        directories: what is served of it.
+        extensions: of the files that may be in a bundle.
+        bundle_ignore: patterns of paths that may not.
+        manifest: path of the manifest, or of the folder that has one.
+        poll_updates: whether to look for new commits by ourselves.
+        branch: the one to follow.
+    """
+
+    source_type: Literal["git"] = "git"
+    url: str
+    auth: _NoAuth | _SshAuth | _GithubAuth | _PasswordAuth
+    directories: tuple[str, ...] = (".",)
+    extensions: tuple[str, ...] = (".rego", ".json")
+    bundle_ignore: tuple[str, ...] | None = None
+    manifest: str = ".manifest"
+    poll_updates: bool = False
+    branch: str = "main"
+
+    @property
+    def full_url(self) -> str:
+        """The URL with what it takes to be let in."""
+        match self.auth:
+            case _PasswordAuth(username=user, password=password):
+                return _with_user(self.url, f"{quote(user, safe='')}:{quote(password, safe='')}")
+            case _GithubAuth(token=token):
+                return _with_user(self.url, f"git:{quote(token, safe='')}")
+            case _SshAuth(username=user) if "://" in self.url:
+                return _with_user(self.url, quote(user, safe=""))
+            case _:
+                return self.url
+
+    @property
+    def ssh_key(self) -> str | None:
+        """The private key's text."""
+        return self.auth.private_key if isinstance(self.auth, _SshAuth) else None
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """A scope: its name, its policy repository, its base data sources."""
+
+    scope_id: str
+    policy: GitSource
+    data: DataSourceConfig = field(default_factory=lambda: DataSourceConfig(entries=()))
+
+
+def described(scope: Scope) -> dict[str, Any]:
+    """Describe a scope without its credentials, as the peer does."""
+    found: dict[str, Any] = msgspec.to_builtins(scope)
+    del found["policy"]["auth"]
+    return found
+
+
+def _with_user(url: str, user: str) -> str:
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return url  # a path, or SSH's short form, which names its user
+    return parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}").geturl()
