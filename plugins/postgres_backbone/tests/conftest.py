@@ -6,8 +6,7 @@ from uuid import uuid4
 import pytest
 
 from cabochon_postgres_backbone.settings import PostgresBackboneSettings
-
-from .postgres_server import PostgresServer
+from cabochon_postgres_backbone.testing import PostgresServer
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from cabochon.testing.backbone_contract import Opened
 from cabochon.testing.shared_backbone_contract import SharedBackboneContract
 from cabochon_postgres_backbone.plugin import cabochon_backbones
 from cabochon_postgres_backbone.settings import PostgresBackboneSettings
-
-from .postgres_server import PostgresServer
+from cabochon_postgres_backbone.testing import PostgresServer
 
 
 class TestPostgresLog(SharedBackboneContract):

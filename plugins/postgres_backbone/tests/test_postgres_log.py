@@ -11,8 +11,7 @@ from cabochon import BackboneError, ConfigurationError, LogReplacedError
 from cabochon.testing.backbone_contract import data, followed, read_all
 from cabochon_postgres_backbone.log import open_postgres_log
 from cabochon_postgres_backbone.settings import PostgresBackboneSettings
-
-from .postgres_server import PostgresServer
+from cabochon_postgres_backbone.testing import PostgresServer
 
 
 async def test_restarted_postgres_goes_on(own_postgres: PostgresServer, settings: PostgresBackboneSettings) -> None:

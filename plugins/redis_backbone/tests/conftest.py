@@ -7,8 +7,7 @@ from uuid import uuid4
 import pytest
 
 from cabochon_redis_backbone.settings import RedisBackboneSettings
-
-from .redis_server import RedisServer
+from cabochon_redis_backbone.testing import RedisServer
 
 
 @pytest.fixture

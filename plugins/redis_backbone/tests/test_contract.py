@@ -7,8 +7,7 @@ from cabochon.testing.backbone_contract import Opened
 from cabochon.testing.shared_backbone_contract import SharedBackboneContract
 from cabochon_redis_backbone.plugin import cabochon_backbones
 from cabochon_redis_backbone.settings import RedisBackboneSettings
-
-from .redis_server import RedisServer
+from cabochon_redis_backbone.testing import RedisServer
 
 
 class TestRedisLog(SharedBackboneContract):

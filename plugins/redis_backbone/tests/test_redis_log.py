@@ -14,8 +14,7 @@ from cabochon import BackboneError, ConfigurationError, LogReplacedError
 from cabochon.testing.backbone_contract import data, followed, read_all
 from cabochon_redis_backbone.opening import open_redis_log
 from cabochon_redis_backbone.settings import RedisBackboneSettings
-
-from .redis_server import RedisServer
+from cabochon_redis_backbone.testing import RedisServer
 
 
 async def test_restarted_redis_goes_on(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:

@@ -9,8 +9,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 __all__ = ["RedisServer", "program"]
 
 _STARTS_S = 30.0
@@ -20,6 +18,8 @@ def program() -> str:
     """Find redis-server; skip the test where there is none, but not in CI."""
     found = shutil.which("redis-server")
     if found is None:
+        import pytest  # noqa: PLC0415 - RedisServer is of use without it
+
         why = "no redis-server on PATH: install Debian's package redis-server, or your system's"
         if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
             pytest.fail(why)

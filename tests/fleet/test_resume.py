@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,10 +18,10 @@ import cabochon_opal_source.plugin as opal_source
 from cabochon import Plugins, hookimpl, load_settings
 from cabochon.agent import open_agent
 from cabochon.settings import CoreSettings
-from cabochon.testing.http_server import ScriptedHttpServer
 from cabochon_mock_store import MockEngine, mock_store_type
 
-PATIENCE_S = 60.0
+from .server_process import PATIENCE_S, ServerProcess
+
 UPDATES = 150
 CUTS = 4
 
@@ -76,59 +73,14 @@ class CuttingProxy:
         scope.cancel()
 
 
-class RealServer:
-    """`cabochon server run` as a process, on one port and one log over any number of lives."""
-
-    def __init__(self, folder: Path) -> None:
-        with ScriptedHttpServer() as free:
-            self.port = free.port
-        self._environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("OPAL_")},
-            "OPAL_SERVER_HOST": "127.0.0.1",
-            "OPAL_SERVER_BIND_PORT": str(self.port),
-            "OPAL_BASE_DIR": str(folder),
-            "OPAL_UPDATE_LOG_PATH": str(folder / "log.db"),
-            "OPAL_DATA_CONFIG_SOURCES": '{"config": {"entries": []}}',
-        }
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "cabochon", "server", "run"]
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - ended by `kill`, whatever becomes of the loop
-            command, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as http:
-            with anyio.fail_after(PATIENCE_S):
-                while True:
-                    assert self._process.poll() is None, "the server has ended"
-                    with suppress(httpx.TransportError):
-                        if (await http.get("/healthcheck")).is_success:
-                            return
-                    await anyio.sleep(0.05)
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RealServer]:
-    with _ended(RealServer(tmp_path)) as server:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path) as server:
         yield server
-
-
-@contextmanager
-def _ended(server: RealServer) -> Generator[RealServer]:
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 @asynccontextmanager
-async def _agent(server: RealServer, proxy_port: int) -> AsyncGenerator[MockEngine]:
+async def _agent(server: ServerProcess, proxy_port: int) -> AsyncGenerator[MockEngine]:
     engine = MockEngine()
     environ = {
         "OPAL_SERVER_URL": server.url,
@@ -162,7 +114,7 @@ async def _publish(http: httpx.AsyncClient, data: object, method: str) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("seed", [1])
-async def test_nothing_is_lost_or_taken_twice(server: RealServer, seed: int) -> None:
+async def test_nothing_is_lost_or_taken_twice(server: ServerProcess, seed: int) -> None:
     """
     Patches append to a list while connections break at random and the server is killed: each is there once, in order.
     """

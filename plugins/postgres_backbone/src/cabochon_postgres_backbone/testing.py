@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
-import pytest
 
 __all__ = ["PostgresServer", "programs"]
 
@@ -22,6 +21,8 @@ _STARTS_S = 60.0
 
 
 def _missing(why: str) -> None:
+    import pytest  # noqa: PLC0415 - PostgresServer is of use without it
+
     if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
         pytest.fail(why)
     pytest.skip(why)
