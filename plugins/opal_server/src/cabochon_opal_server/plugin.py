@@ -19,6 +19,12 @@ def _server() -> click.Command:
     return server
 
 
+def _publish() -> click.Command:
+    from cabochon_opal_server.commands.publish import publish  # noqa: PLC0415 - so is this
+
+    return publish
+
+
 @hookimpl
 def cabochon_backbones() -> Iterator[BackboneType]:
     """Offer the log of one server."""
@@ -27,10 +33,15 @@ def cabochon_backbones() -> Iterator[BackboneType]:
 
 @hookimpl
 def cabochon_commands() -> Iterator[CommandType]:
-    """Offer `cabochon server`."""
+    """Offer `cabochon server` and `cabochon publish`."""
     yield CommandType(
         name="server",
         summary="Run the server that publishes policy and data updates to agents.",
         load=_server,
         settings=AllServerSettings,
+    )
+    yield CommandType(
+        name="publish",
+        summary="Publish a data update, and wait until every agent has it.",
+        load=_publish,
     )

@@ -10,6 +10,7 @@ import click
 import httpx
 
 from cabochon import CabochonError
+from cabochon_opal_server.commands.answers import detail_of
 
 __all__ = ["generate_secret", "obtain_token"]
 
@@ -78,14 +79,6 @@ def obtain_token(
     except (httpx.HTTPError, httpx.InvalidURL) as err:
         raise CabochonError(f"no answer of --server-url {server_url}: {str(err) or type(err).__name__}") from err
     if not answer.is_success:
-        raise CabochonError(f"--server-url {server_url} answers {answer.status_code}: {_detail(answer)}")
+        raise CabochonError(f"--server-url {server_url} answers {answer.status_code}: {detail_of(answer)}")
     made = answer.json()
     click.echo(made["token"] if just_the_token else json.dumps(made, indent=2))
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
-    return detail if isinstance(detail, str) else json.dumps(detail)
