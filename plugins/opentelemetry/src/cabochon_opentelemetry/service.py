@@ -37,7 +37,8 @@ async def tracing(agent: AgentContext) -> AsyncGenerator[None]:
     ids = ChosenIds()
     try:
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False, id_generator=ids)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        exporter = OTLPSpanExporter()
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     except ValueError as err:
         raise ConfigurationError(f"a variable of OpenTelemetry (OTEL_...) is wrong: {err}") from err
     tracer = SpanTracer(provider.get_tracer("cabochon", __version__), ids, policy_store=agent.policy_store_type)
@@ -46,7 +47,7 @@ async def tracing(agent: AgentContext) -> AsyncGenerator[None]:
             yield
     finally:
         with anyio.CancelScope(shield=True):
-            await _put_away(provider)
+            await _put_away(provider, exporter)
 
 
 def _resource() -> Resource:
@@ -56,10 +57,12 @@ def _resource() -> Resource:
     return resource
 
 
-async def _put_away(provider: TracerProvider) -> None:
+async def _put_away(provider: TracerProvider, exporter: OTLPSpanExporter) -> None:
     # A daemon: the SDK waits up to 30 s for a collector that hangs, and neither we nor the process's end may.
     closing = Thread(target=provider.shutdown, name="opentelemetry-shutdown", daemon=True)
     closing.start()
     await run_sync(closing.join, _LAST_SPANS_S)
     if closing.is_alive():
+        # It would try again for a minute, in a thread of the SDK's own.
+        await run_sync(exporter.shutdown)
         log.warning("traces.dropped", why="the collector did not take the last ones in time", waited_s=_LAST_SPANS_S)
