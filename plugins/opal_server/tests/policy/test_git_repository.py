@@ -14,6 +14,7 @@ from cabochon_opal_server.policy.repository import RepositoryError
 from cabochon_opal_server.policy.snapshot import BundleRules
 
 from .commits import Commits
+from .http_git import serving
 
 
 @pytest.fixture
@@ -150,3 +151,29 @@ def test_ssh_key_is_for_its_owner_alone(tmp_path: Path, text: str) -> None:
     assert 0o600 == key.stat().st_mode & 0o777
     assert f"-i {key}" in ssh_command(key, {})
     assert ssh_command(None, {"GIT_SSH_COMMAND": "my-ssh"}) == "my-ssh"
+
+
+async def test_repository_over_http_wants_the_password_of_its_url(commits: Commits, tmp_path: Path) -> None:
+    for number in range(3):
+        head = commits.commit({f"m{number}.rego": f"package m{number}"})
+    with serving(commits.folder.parent) as (port, asked):
+        repository = follow(commits, tmp_path, url=f"http://me:pass%2Fword@127.0.0.1:{port}/policies/.git")
+        found = await repository.newest()
+        assert (head, 3) == (found.hash, len(found.files))
+        fetches = len(asked)
+        assert head == (await repository.newest()).hash
+        assert len(asked) < 2 * fetches, "what is there already is not fetched again"
+        commits.git("reset", "-q", "--hard", "HEAD~2")
+        new = commits.commit({"n.rego": "package n"})
+        assert (new, {"m0.rego", "n.rego"}) == (
+            (await repository.newest()).hash,
+            (await repository.newest()).files.keys(),
+        )
+        for wrong in ("", "me:wrong@"):
+            url = f"http://{wrong}127.0.0.1:{port}/policies/.git"
+            with pytest.raises(RepositoryError, match="credentials") as refused:
+                await follow(commits, tmp_path / "other", url=url).newest()
+            assert "wrong" not in str(refused.value)
+        with pytest.raises(RepositoryError, match="no git repository"):
+            url = f"http://me:pass%2Fword@127.0.0.1:{port}/none/.git"
+            await follow(commits, tmp_path / "third", url=url).newest()
