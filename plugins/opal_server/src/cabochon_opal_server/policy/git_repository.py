@@ -103,8 +103,8 @@ class GitRepository(PolicyRepository):
         """Fetch the branch's head, and return its id."""
         self._folder.mkdir(parents=True, exist_ok=True)
         key = write_key(self._folder, self._ssh_key) if self._ssh_key is not None else None
-        client, path = git_client(self._url, ssh=ssh_command(key, os.environ))
-        with self._opened() as clone:
+        ssh = ssh_command(key, os.environ)
+        with git_client(self._url, ssh=ssh) as (client, path), self._opened() as clone:
 
             def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
                 del depth

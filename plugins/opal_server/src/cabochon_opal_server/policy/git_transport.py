@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", 
 _SSH_ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
 
 
-def git_client(url: str, *, ssh: str) -> tuple[GitClient, str]:
-    """Make the client for a URL, and the path to ask it for.
+@contextmanager
+def git_client(url: str, *, ssh: str) -> Generator[tuple[GitClient, str]]:
+    """Make the client for a URL, and the path to ask it for; its connections end with the block.
 
     Raises:
         ValueError: the URL is none.
@@ -26,7 +28,11 @@ def git_client(url: str, *, ssh: str) -> tuple[GitClient, str]:
     pool: Any = None
     if url.startswith(("http://", "https://")):
         pool = default_urllib3_manager(None, base_url=url, timeout=_READ_TIMEOUT_S)
-    return get_transport_and_path(url, ssh_command=ssh, pool_manager=pool)
+    try:
+        yield get_transport_and_path(url, ssh_command=ssh, pool_manager=pool)
+    finally:
+        if pool is not None:
+            pool.clear()
 
 
 def ssh_command(key: Path | None, environ: Mapping[str, str]) -> str:
