@@ -24,7 +24,7 @@ def test_what_would_run_is_shown(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    done = CliRunner().invoke(server, ["print-config"])
+    done = CliRunner().invoke(server, ["print-config"], help_option_names=["-h", "--help"])
     assert status == done.exit_code, done.output
     assert all(text in done.output for text in shown), done.output
     assert "secret-of-ours" not in done.output

@@ -204,21 +204,24 @@ async def test_encrypted_key_is_opened_with_its_passphrase(tmp_path: Path) -> No
 # -------------------------------------------------------------------------------------------------------- the commands
 
 
+def invoked(*arguments: str) -> Any:  # noqa: ANN401 - click's result
+    # click keeps the help option that it was asked for first, and the pages of the documentation have this one.
+    return CliRunner().invoke(command, arguments, help_option_names=["-h", "--help"])
+
+
 def test_secrets_are_long_and_never_the_same() -> None:
-    made = {CliRunner().invoke(command, ["generate-secret"]).output for _ in range(10)}
+    made = {invoked("generate-secret").output for _ in range(10)}
     assert 10 == len(made)
     assert all(len(secret) > 40 for secret in made)
-    assert 2 * 64 == len(
-        CliRunner().invoke(command, ["generate-secret", "--size", "64", "--format", "hex"]).output.strip()
-    )
-    assert 2 == CliRunner().invoke(command, ["generate-secret", "--size", "4"]).exit_code
+    assert 2 * 64 == len(invoked("generate-secret", "--size", "64", "--format", "hex").output.strip())
+    assert 2 == invoked("generate-secret", "--size", "4").exit_code
 
 
 async def test_token_is_obtained_by_command(secured: Rig) -> None:
     import anyio.to_thread  # noqa: PLC0415 - for the command, which blocks
 
     def ask(*arguments: str) -> Any:  # noqa: ANN401 - click's result
-        return CliRunner().invoke(command, ["obtain-token", *arguments, "--server-url", f"http://{secured.url}"])
+        return invoked("obtain-token", *arguments, "--server-url", f"http://{secured.url}")
 
     good = await anyio.to_thread.run_sync(ask, MASTER, "--type", "listener", "--ttl", "2", "hours")
     # The server of this test logs to the same output.

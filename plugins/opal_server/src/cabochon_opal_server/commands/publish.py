@@ -64,7 +64,7 @@ class _Server:
 @click.option("--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait.")
 @click.pass_context
 def publish(ctx: click.Context, server_url: str, token: str | None, wait: bool, timeout: float, **given: Any) -> None:  # noqa: FBT001 - click's
-    r"""Publish a data update.
+    """Publish a data update.
 
     Without --wait it prints the update's id and number. With --wait it shows how many agents have it, and exits with 1
     and their names if one failed, or is late.
@@ -74,7 +74,7 @@ def publish(ctx: click.Context, server_url: str, token: str | None, wait: bool, 
       cabochon publish --path /users/ann --data '{"roles": ["admin"]}' --wait
       cabochon publish --path /users --url https://data.example/users --topic users
       cabochon publish --path /list --method PATCH --data '[{"op": "add", "path": "/-", "value": 1}]'
-    """
+    """  # noqa: D301 - click's mark for text that is not to be wrapped
     update = _update(**given)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     with httpx.Client(headers=headers, timeout=_TIMEOUT_S) as http:

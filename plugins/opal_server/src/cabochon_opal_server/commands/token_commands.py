@@ -29,12 +29,12 @@ _TIMEOUT_S = 30.0
     help="How to write it.",
 )
 def generate_secret(size: int, form: str) -> None:
-    r"""Print a secret that nobody can guess, for OPAL_AUTH_MASTER_TOKEN or a webhook.
+    """Print a secret that nobody can guess, for OPAL_AUTH_MASTER_TOKEN or a webhook.
 
     \b
     Example:
       export OPAL_AUTH_MASTER_TOKEN=$(cabochon server generate-secret)
-    """
+    """  # noqa: D301 - click's mark for text that is not to be wrapped
     click.echo(secrets.token_hex(size) if form == "hex" else secrets.token_urlsafe(size))
 
 
@@ -61,13 +61,13 @@ def generate_secret(size: int, form: str) -> None:
 def obtain_token(
     master_token: str, server_url: str, peer_type: str, ttl: tuple[float, str], claims: str, *, just_the_token: bool
 ) -> None:
-    r"""Get a token of a running server, with its master token (or OPAL_MASTER_TOKEN in the environment).
+    """Get a token of a running server, with its master token (or OPAL_MASTER_TOKEN in the environment).
 
     \b
     Examples:
       cabochon server obtain-token "$OPAL_AUTH_MASTER_TOKEN"
       cabochon server obtain-token "$OPAL_AUTH_MASTER_TOKEN" --type datasource --ttl 30 days
-    """
+    """  # noqa: D301 - click's mark for text that is not to be wrapped
     try:
         given: Any = json.loads(claims)
     except ValueError as err:
