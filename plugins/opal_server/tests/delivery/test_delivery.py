@@ -16,7 +16,6 @@ from cabochon_opal_server.commands.publish import publish
 
 from ..rig import PATIENCE_S, Rig, Socket, running  # noqa: TID252 - the rig of these tests
 
-
 # click keeps the help option that it was asked for first, and the pages of the documentation have this one.
 HELP = ["-h", "--help"]
 
