@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import math
 import shutil
@@ -113,7 +114,7 @@ async def test_nobody_listening_is_told(commits: Commits, tmp_path: Path) -> Non
 async def test_damaged_clone_is_made_anew(commits: Commits, tmp_path: Path, damage: str) -> None:
     head = commits.commit({"m.rego": "package a"})
     await follow(commits, tmp_path).newest()
-    clone = tmp_path / "clone" / "clone"
+    clone = tmp_path / "clone" / "clone-0"
     if damage == "no clone":
         shutil.rmtree(clone)
     for pack in (clone / "objects").rglob("*.pack"):
@@ -132,6 +133,28 @@ async def test_damaged_clone_is_made_anew(commits: Commits, tmp_path: Path, dama
             continue
     assert found is not None
     assert head == found.hash
+
+
+async def test_lock_of_a_killed_server_is_in_nobodys_way(commits: Commits, tmp_path: Path) -> None:
+    commits.commit({"a.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    (tmp_path / "clone" / "clone-0" / "shallow.lock").touch()
+    second = commits.commit({"a.rego": "package b"})
+    assert second == (await follow(commits, tmp_path).newest()).hash
+
+
+async def test_clone_that_another_look_writes_to_is_left_alone(commits: Commits, tmp_path: Path) -> None:
+    first = commits.commit({"a.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    second = commits.commit({"a.rego": "package b"})
+    with (tmp_path / "clone" / "clone-0.claim").open("wb") as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        lock = tmp_path / "clone" / "clone-0" / "shallow.lock"
+        lock.touch()
+        repository = follow(commits, tmp_path)
+        assert second == (await repository.newest()).hash
+        assert lock.exists()
+        assert await repository.snapshot(first) is None
 
 
 async def test_links_and_submodules_are_left_out(commits: Commits, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import itertools
 import os
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +22,6 @@ from dulwich.object_store import iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, valid_hexsha
 from dulwich.refs import Ref
 from dulwich.repo import Repo
-from urllib3.exceptions import HTTPError
 
 from cabochon.urls import masked_url
 from cabochon_opal_server.policy.git_transport import git_client, ssh_command, write_key
@@ -62,6 +64,7 @@ class GitRepository(PolicyRepository):
         self._url = url
         self._branch = branch
         self._folder = folder
+        self._clone = folder / "clone-0"
         self._rules = rules
         self._ssh_key = ssh_key
         self._timeout_s = timeout_s
@@ -95,16 +98,16 @@ class GitRepository(PolicyRepository):
             raise RepositoryError(f"the clone in {self._clone} was damaged; it is made anew")
         return found
 
-    @property
-    def _clone(self) -> Path:
-        return self._folder / "clone"
-
     def _fetched(self) -> str:
         """Fetch the branch's head, and return its id."""
         self._folder.mkdir(parents=True, exist_ok=True)
         key = write_key(self._folder, self._ssh_key) if self._ssh_key is not None else None
         ssh = ssh_command(key, os.environ)
-        with git_client(self._url, ssh=ssh) as (client, path), self._opened() as clone:
+        with (
+            git_client(self._url, ssh=ssh) as (client, path),
+            self._claimed() as folder,
+            _opened(folder) as clone,
+        ):
 
             def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
                 del depth
@@ -120,7 +123,27 @@ class GitRepository(PolicyRepository):
             head = refs.get(self._ref)
             if head is None:
                 raise RepositoryError(self._no_branch(refs))
+            self._clone = folder
             return head.decode()
+
+    @contextmanager
+    def _claimed(self) -> Generator[Path]:
+        """Give the first clone that nobody else writes to.
+
+        A look that was given up may still be writing to one, and so may another server that shares the folder. The
+        claim ends with its process, so what a killed one left locked is free again.
+        """
+        for number in itertools.count():
+            folder = self._folder / f"clone-{number}"
+            with folder.with_suffix(".claim").open("wb") as claim:
+                try:
+                    fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                for left_behind in folder.rglob("*.lock"):
+                    left_behind.unlink(missing_ok=True)
+                yield folder
+                return
 
     @property
     def _ref(self) -> Ref:
@@ -131,20 +154,12 @@ class GitRepository(PolicyRepository):
         there = ", ".join(heads[:_NAMED_BRANCHES]) or "none yet"
         return f"there is no branch OPAL_POLICY_REPO_MAIN_BRANCH={self._branch}; branches there: {there}"
 
-    def _opened(self) -> Repo:
-        try:
-            return Repo(str(self._clone))
-        except NotGitRepository:
-            shutil.rmtree(self._clone, ignore_errors=True)
-            self._clone.mkdir()
-            return Repo.init_bare(str(self._clone))
-
     def _known(self, point: str) -> Snapshot | None:
         with self._lock:
             if point in self._snapshots:
                 return self._snapshots[point]
             try:
-                with self._opened() as clone:
+                with _opened(self._clone) as clone:
                     found = _read(clone, point, self._rules)
             except _BROKEN:
                 return None
@@ -157,6 +172,15 @@ class GitRepository(PolicyRepository):
 def clone_folder(base: Path, prefix: str, url: str) -> Path:
     """Return the folder for the clone of a repository: the same after a restart, another for another URL."""
     return base / f"{prefix}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _opened(folder: Path) -> Repo:
+    try:
+        return Repo(str(folder))
+    except NotGitRepository:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return Repo.init_bare(str(folder))
 
 
 def _read(clone: Repo, point: str, rules: BundleRules) -> Snapshot:
@@ -185,7 +209,9 @@ def _told(url: str, read: Callable[[], T]) -> T:
         raise RepositoryError("there is no git repository, or it is not ours to read") from err
     except (HTTPUnauthorized, HTTPProxyUnauthorized) as err:
         raise RepositoryError("OPAL_POLICY_REPO_URL has no credentials that are let in") from err
-    except (GitProtocolError, HTTPError, OSError, ValueError, *_BROKEN) as err:
+    except RepositoryError:
+        raise
+    except Exception as err:  # the libraries of git raise what they like, and none of it may end the server
         raise RepositoryError(_reason(err).replace(url, masked_url(url))) from err
 
 
