@@ -1,4 +1,4 @@
-"""The same promises with an engine of facts: no documents, no marker, no read back, three changes at a time."""
+"""The same promises with an engine of facts: no documents, no marker, no read back, three facts at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cabochon.policy_store import Changes, CommitResult
 from cabochon.scheduler import EntryState
 
 # The odd stores are tests themselves, and in no distribution.
-from ..odd_stores.fact_set_store import MAX_CHANGES, FactSetEngine, FactSetStore  # noqa: TID252
+from ..odd_stores.fact_set_store import MAX_CHANGES, FactSetEngine, OddFactStore  # noqa: TID252
 from . import model, peek
 from .virtual import BrokenPromiseError, run
 from .world import Fetch, Plan, a_world
@@ -72,7 +72,7 @@ _events = st.lists(
 )
 
 
-class _SlowStore(FactSetStore):
+class _SlowStore(OddFactStore):
     """Takes its time, and sees that no commit is larger than the engine can take."""
 
     async def commit(self, changes: Changes) -> CommitResult:
@@ -157,7 +157,7 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
                     facts.up = True
             await world.settled()
             owned = _as_sets(_expected(world.attempts))
-            assert owned == {path: set(held) for path, held in facts.facts_by_path.items() if held}
+            assert set[tuple[str, ...]]().union(*owned.values()) == facts.facts
             desired = peek.desired(world.pipeline)
             assert owned == _as_sets({path: decode(desired.read(path) or b"[]") for path in desired.owned()})
             assert sent == sum(attempt.kind is peek.Kind.LIVE for attempt in world.attempts)
