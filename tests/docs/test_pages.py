@@ -10,7 +10,6 @@ from textwrap import dedent
 
 import pytest
 
-
 from ..engines import engines  # noqa: TID252 - the tests' own script
 from .pages import ROOT, Snippet, commands, links, pages, slugs, snippets
 from .reader import Reader, is_elsewhere, is_run

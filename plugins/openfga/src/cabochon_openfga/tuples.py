@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ __all__ = ["Condition", "TupleKey", "WireCondition", "WireTuple", "condition_of"
 _OBJECT = re.compile(r"[^:#@\s]{1,254}:[^:#\s]+")
 _RELATION = re.compile(r"[^:#@\s]+")
 _USER = re.compile(r"[^:#@\s]{1,254}:[^:#\s]+(#[^:#@\s]+)?")
+_LONGEST_SHOWN = 80
 _MOST_BYTES = {"object": 256, "relation": 50, "user": 512}
 _EXPECTED = {
     "object": (_OBJECT, "type:id"),
@@ -124,7 +125,7 @@ def _wrong_with(key: TupleKey) -> str:
 
 
 def _short(text: str) -> str:
-    return json.dumps(text if len(text) <= 80 else f"{text[:80]}...", ensure_ascii=False)
+    return json.dumps(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...", ensure_ascii=False)
 
 
 def condition_of(condition: WireCondition | None) -> Condition | None:
@@ -135,17 +136,15 @@ def condition_of(condition: WireCondition | None) -> Condition | None:
     return Condition(condition.name, json.dumps(context, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """OpenFGA keeps a context's numbers as doubles, and 9 is 9.0 there."""
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case dict():
-            return {name: _plain(member) for name, member in value.items()}  # pyright: ignore[reportUnknownVariableType]
-        case list():
-            return [_plain(member) for member in value]  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(member) for member in cast("list[Any]", value)]
+    return value
 
 
 def wire_tuple(key: TupleKey, condition: Condition | None = None) -> WireTuple:

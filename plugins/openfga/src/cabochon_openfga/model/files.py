@@ -60,7 +60,7 @@ def choose(policies: Mapping[str, str], wanted: str | None = None) -> ModelFiles
     Raises:
         NoModelError: there is none, or several and none of them is wanted.
     """
-    found = {files.main: files for files in map(lambda each: _model(each, policies), sorted(policies)) if files}
+    found = {files.main: files for files in (_model(each, policies) for each in sorted(policies)) if files}
     if wanted is not None:
         if wanted not in found:
             raise NoModelError([_problem(wanted, f"OPAL_OPENFGA_MODEL names {wanted}, which is none of the policies")])
@@ -69,7 +69,7 @@ def choose(policies: Mapping[str, str], wanted: str | None = None) -> ModelFiles
         others = ", ".join(found)
         reason = f"several models, and a store has one: {others}; choose one with OPAL_OPENFGA_MODEL"
         raise NoModelError([_problem(main, reason) for main in found])
-    used: set[str] = set().union(*(files.sources for files in found.values()))
+    used = {name for files in found.values() for name in files.sources}
     unused = [_problem(name, _why_unused(name)) for name in policies if name not in used]
     if unused:
         raise NoModelError(unused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
+import msgspec
 import structlog
 
 from cabochon.errors import StoreRejectedError
@@ -39,10 +40,18 @@ class ModelInForce:
         self._policies: Mapping[str, str] = {}
         self._one_at_a_time = anyio.Lock()
 
-    @property
-    def policies(self) -> Mapping[str, str]:
-        """The sources that the model in force is made of, by id."""
-        return self._policies
+    async def sources(self) -> Mapping[str, str]:
+        """Return what the model in force is made of, by id, or OpenFGA's JSON of it if these sources make another one.
+
+        Raises:
+            StoreUnavailableError: OpenFGA does not answer.
+        """
+        latest = await self._api.latest_model(await self._store_id())
+        if latest is None:
+            return {}
+        if self._policies and normal_form(latest.model) == normal_form(await self._compiler.compile(self._policies)):
+            return dict(self._policies)
+        return {f"{latest.id}.json": msgspec.json.encode(latest.model).decode()}
 
     async def write(self, changes: Sequence[PolicyChange]) -> str | None:
         """Put the model in force that the policies make after these changes, and return its id.
