@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
-from cabochon import PolicyStore, PolicyStoreType, hookimpl
+from cabochon import PolicyStore, PolicyStoreType, ServiceType, hookimpl
+from cabochon_openfga.inline import inline_openfga_service
 from cabochon_openfga.settings import OpenFgaStoreSettings
 
-__all__ = ["cabochon_policy_stores"]
+__all__ = ["cabochon_policy_stores", "cabochon_services"]
 
 
 @asynccontextmanager
@@ -29,3 +30,9 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         open=open_store,
         settings=OpenFgaStoreSettings,
     )
+
+
+@hookimpl
+def cabochon_services() -> Iterator[ServiceType]:
+    """Offer inline OpenFGA."""
+    yield inline_openfga_service()
