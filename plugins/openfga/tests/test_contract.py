@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -9,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from cabochon.document_path import DocumentPath
-from cabochon.policy_store import PolicyStore, ReplacePolicies, SetData
-from cabochon.testing._commits import land
+from cabochon.policy_store import Changes, PolicyStore, ReplacePolicies, SetData, Write
 from cabochon.testing.policy_store_contract import PolicyStoreContract
 from cabochon.testing.real_engine import free_port
 from cabochon_openfga.opening import open_openfga_store
@@ -24,6 +24,8 @@ MODULES = {
     "contract/second.fga": "module second\n\ntype team\n  relations\n    define member: [user]\n",
 }
 
+BROKEN = {"contract/second.fga": MODULES["contract/second.fga"].replace("member:", "member")}
+
 
 class TestOpenFgaStore(PolicyStoreContract):
     """A real OpenFGA over HTTP."""
@@ -34,17 +36,23 @@ class TestOpenFgaStore(PolicyStoreContract):
         SetData(DocumentPath(("teams",)), b'{"team:red": {"member": ["user:ann", "user:bob"]}}'),
     )
     example_policies = MODULES
-    broken_policies = {"contract/second.fga": "module second\n\ntype team\n  relations\n    define member [user]\n"}
+    broken_policies = BROKEN
+
+    @pytest.fixture(scope="class")
+    def shared(self, openfga_path: Path) -> Iterator[RealOpenFga]:
+        """One OpenFGA for all tests; each has a store of its own."""
+        with RealOpenFga(openfga_path) as running:
+            yield running
 
     @pytest.fixture
-    def settings(self, openfga: RealOpenFga) -> OpenFgaStoreSettings:
-        return OpenFgaStoreSettings(policy_store_url=openfga.url)
+    def settings(self, shared: RealOpenFga) -> OpenFgaStoreSettings:
+        return OpenFgaStoreSettings(policy_store_url=shared.url, store_name=f"test-{uuid.uuid4()}")
 
     @pytest.fixture
     async def store(self, settings: OpenFgaStoreSettings) -> AsyncIterator[OpenFgaPolicyStore]:
         """With a model, without which there can be no tuples."""
         async with open_openfga_store(settings) as store:
-            await land(store, ReplacePolicies(MODULES))
+            assert (await store.commit(Changes((Write("model", (ReplacePolicies(MODULES),)),)))).landed
             yield store
 
     @pytest.fixture
@@ -61,7 +69,7 @@ class TestOpenFgaStore(PolicyStoreContract):
 class TestOpenFgaStoreInSqlite(TestOpenFgaStore):
     """The same, on disk."""
 
-    @pytest.fixture
-    def openfga(self, openfga_path: Path, tmp_path: Path) -> Iterator[RealOpenFga]:
-        with RealOpenFga(openfga_path, sqlite=tmp_path / "openfga.db") as running:
+    @pytest.fixture(scope="class")
+    def shared(self, openfga_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOpenFga]:
+        with RealOpenFga(openfga_path, sqlite=tmp_path_factory.mktemp("openfga") / "openfga.db") as running:
             yield running
