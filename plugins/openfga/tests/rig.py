@@ -17,7 +17,7 @@ from cabochon.settings import CoreSettings, load_settings
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_openfga import plugin
 
-__all__ = ["MODEL", "Asker", "Rig", "bundle", "running_agent", "tuple_of"]
+__all__ = ["MODEL", "PATIENCE_S", "Asker", "Rig", "bundle", "running_agent", "tuple_of"]
 
 PATIENCE_S = 60.0
 
@@ -120,6 +120,10 @@ class Asker:
             after = page["continuation_token"]
             if not after:
                 return found
+
+    async def tuples_or_none(self) -> dict[Row, Any] | None:
+        """The same; None while there is no store."""
+        return await self.tuples() if await self.store_ids() else None
 
     async def check(self, user: str, relation: str, of: str, hour: int = 12) -> bool:
         """May they?"""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import pytest
 
@@ -38,15 +36,9 @@ class TestOpenFgaStore(PolicyStoreContract):
     example_policies = MODULES
     broken_policies = BROKEN
 
-    @pytest.fixture(scope="class")
-    def shared(self, openfga_path: Path) -> Iterator[RealOpenFga]:
-        """One OpenFGA for all tests; each has a store of its own."""
-        with RealOpenFga(openfga_path) as running:
-            yield running
-
     @pytest.fixture
-    def settings(self, shared: RealOpenFga) -> OpenFgaStoreSettings:
-        return OpenFgaStoreSettings(policy_store_url=shared.url, store_name=f"test-{uuid.uuid4()}")
+    def settings(self, shared_in_memory: RealOpenFga, store_name: str) -> OpenFgaStoreSettings:
+        return OpenFgaStoreSettings(policy_store_url=shared_in_memory.url, store_name=store_name)
 
     @pytest.fixture
     async def store(self, settings: OpenFgaStoreSettings) -> AsyncIterator[OpenFgaPolicyStore]:
@@ -69,7 +61,6 @@ class TestOpenFgaStore(PolicyStoreContract):
 class TestOpenFgaStoreInSqlite(TestOpenFgaStore):
     """The same, on disk."""
 
-    @pytest.fixture(scope="class")
-    def shared(self, openfga_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealOpenFga]:
-        with RealOpenFga(openfga_path, sqlite=tmp_path_factory.mktemp("openfga") / "openfga.db") as running:
-            yield running
+    @pytest.fixture
+    def settings(self, shared_in_sqlite: RealOpenFga, store_name: str) -> OpenFgaStoreSettings:
+        return OpenFgaStoreSettings(policy_store_url=shared_in_sqlite.url, store_name=store_name)
