@@ -47,7 +47,7 @@ from cabochon.policy_store import (
 __all__ = ["FactSetStore", "PolicyChange", "Prune"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 Prune: TypeAlias = Literal["owned", "all"]
 """What goes of the facts that the engine held before: only what a path comes to own, or all that no path owns."""

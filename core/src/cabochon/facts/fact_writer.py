@@ -21,7 +21,7 @@ __all__ = ["FactWriter", "Plan"]
 log = structlog.get_logger()
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 Plan: TypeAlias = Sequence[tuple[DocumentPath, "Facts[K, A] | None"]]
 """One write: what each path is to own, None for nothing at all."""
@@ -118,11 +118,14 @@ class FactWriter(Generic[K, A]):
         except StoreRejectedError as err:
             await self._find_guilty(members, err)
         except AnswerLostError as err:
+            self._leave_in_doubt(members)
             for member in members:
                 self._outcomes[member.number] = Unknown(err) if member.staged.keys else Applied()
-        except StoreUnavailableError:
-            if not self._landed:
+        except BaseException as err:
+            if isinstance(err, StoreUnavailableError) and not self._landed:
                 self._undo(members)
+            else:
+                self._leave_in_doubt(members)
             raise
         else:
             for member in members:
@@ -130,9 +133,9 @@ class FactWriter(Generic[K, A]):
                 self._outcomes[member.number] = Applied()
 
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
-        self._undo(members)
+        keys = self._undo(members)
         if len(members) == 1:
-            self._outcomes[members[0].number] = await self._taken_back(members[0].staged, error)
+            self._outcomes[members[0].number] = await self._taken_back(keys, error)
             return
         for member in members:
             again = self._staged(member.number, member.plan)
@@ -141,18 +144,21 @@ class FactWriter(Generic[K, A]):
             else:
                 await self._send([again])
 
-    async def _taken_back(self, staged: Staged[K, A], error: StoreRejectedError) -> Outcome:
+    async def _taken_back(self, keys: AbstractSet[K], error: StoreRejectedError) -> Outcome:
         """Put back what the calls before the refused one have changed."""
         try:
-            await self._tell(staged.keys)
+            await self._tell(keys)
         except (StoreRejectedError, StoreUnavailableError, AnswerLostError) as err:
             log.warning("facts.not_taken_back", error=str(err), refusal=str(error))
             return Unknown(error)
         return Refused(error)
 
-    def _undo(self, members: Sequence[_Member[K, A]]) -> None:
-        for member in reversed(members):
-            self._ledger.undo(member.staged)
+    def _undo(self, members: Sequence[_Member[K, A]]) -> AbstractSet[K]:
+        return {key for member in reversed(members) for key in self._ledger.undo(member.staged)}
+
+    def _leave_in_doubt(self, members: Sequence[_Member[K, A]]) -> None:
+        for member in members:
+            self._ledger.leave_in_doubt(member.staged)
 
     async def _drive_out_ghosts(self) -> None:
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
