@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from cabochon.document_path import DocumentPath
-from cabochon.errors import PathConflictError
+from cabochon.errors import AnswerLostError, PathConflictError
 from cabochon.facts.difference import Call, Difference
 from cabochon.path_index import PathIndex
 
@@ -49,12 +48,12 @@ class Staged(Generic[K, A]):
     """A write that the ledger has taken note of.
 
     Attributes:
-        keys: the facts of which the engine may have to be told.
+        keys: the facts of which the engine may have to be told, in order.
         before: what each path concerned owned, None for nothing.
         unowned: the facts of no path that were given up with it.
     """
 
-    keys: AbstractSet[K]
+    keys: Mapping[K, None]
     before: Mapping[DocumentPath, Facts[K, A] | None]
     unowned: dict[K, A] | None = None
 
@@ -101,19 +100,23 @@ class FactLedger(Generic[K, A]):
 
         Raises:
             PathConflictError: two paths would own one fact with different attributes; the ledger is as before.
+            AnswerLostError: that depends on another write which is in doubt; the ledger is as before.
         """
         after, prune = self._after(changes)
+        self._await_those_in_doubt(after)
         before = {path: self._in_doubt.get(path, self.facts_at(path)) for path in after}
         keys = self._assign(after)
+        for path in after.keys() & self._in_doubt.keys():
+            keys |= _common(self._astray, before[path] or {})
         if not prune:
             return Staged(keys, before)
         unowned = self._unowned
-        stray = unowned.keys() - self._held.keys()
+        stray = [key for key in unowned if key not in self._held]
         with self._moving(stray):
             self._unowned = {}
-        return Staged(keys | stray, before, unowned)
+        return Staged(keys | dict.fromkeys(stray), before, unowned)
 
-    def undo(self, staged: Staged[K, A]) -> AbstractSet[K]:
+    def undo(self, staged: Staged[K, A]) -> Mapping[K, None]:
         """Take a staged write back; those that were staged later must have been undone before.
 
         A write that repeats one in doubt goes back to what was before that.
@@ -122,18 +125,19 @@ class FactLedger(Generic[K, A]):
             The facts of which the engine may have to be told.
         """
         if staged.unowned is not None:
-            with self._moving(staged.unowned.keys() - self._held.keys()):
+            with self._moving([key for key in staged.unowned if key not in self._held]):
                 self._unowned = staged.unowned
         keys = self._assign(staged.before)
         self._make_sure_of(staged)
-        return keys | staged.keys
+        return {**keys, **staged.keys}
 
     def settle(self, staged: Staged[K, A]) -> None:
         """Take note that a staged write is in force."""
         self._make_sure_of(staged)
         if self._unowned:
-            for key in staged.keys & self._unowned.keys() & self._held.keys():
-                del self._unowned[key]
+            for key in staged.keys:
+                if key in self._held:
+                    self._unowned.pop(key, None)
 
     def leave_in_doubt(self, staged: Staged[K, A]) -> None:
         """Take note that a staged write may be in force or not: it will be written again, or what was before it."""
@@ -163,21 +167,31 @@ class FactLedger(Generic[K, A]):
             after[path] = facts
         return after, prune
 
-    def _assign(self, after: Mapping[DocumentPath, Facts[K, A] | None]) -> set[K]:
+    def _await_those_in_doubt(self, after: Mapping[DocumentPath, Facts[K, A] | None]) -> None:
+        """Put a write off that would own a fact otherwise than a path which is in doubt does now, or did before."""
+        for doubted, before in self._in_doubt.items():
+            if doubted in after:
+                continue
+            for path, facts in after.items():
+                for theirs in (before, self.facts_at(doubted)):
+                    if facts and theirs and any(facts[key] != theirs[key] for key in _common(facts, theirs)):
+                        msg = f"{path} and {doubted} do not agree about a fact, and {doubted} is in doubt"
+                        raise AnswerLostError(msg)
+
+    def _assign(self, after: Mapping[DocumentPath, Facts[K, A] | None]) -> dict[K, None]:
         """Let each path own its facts, and return those of which the engine may have to be told."""
         lost: list[tuple[K, A]] = []
         gained: list[tuple[K, A]] = []
-        keys: set[K] = set()
+        keys: dict[K, None] = {}
         for path, facts in after.items():
             old, new = self.facts_at(path) or {}, facts or {}
             lost += [(key, held) for key, held in old.items() if new.get(key, _NOTHING) != held]
             gained += [(key, wanted) for key, wanted in new.items() if old.get(key, _NOTHING) != wanted]
             if self._astray:
-                keys |= self._astray.keys() & old.keys()
-                keys |= self._astray.keys() & new.keys()
+                keys |= _common(self._astray, old) | _common(self._astray, new)
         self._exchange(lost, gained, after)
-        keys.update(key for key, _ in lost)
-        keys.update(key for key, _ in gained)
+        keys |= dict.fromkeys(key for key, _ in lost)
+        keys |= dict.fromkeys(key for key, _ in gained)
         for path, facts in after.items():
             known = self._sets.pop(path, None)
             if known is not None:
@@ -258,9 +272,9 @@ class FactLedger(Generic[K, A]):
                 writes[key] = wanted
         return Difference(deletes, rewrites, writes)
 
-    def ghosts(self) -> AbstractSet[K]:
+    def ghosts(self) -> Sequence[K]:
         """Return the facts which nobody owns any more, and which the engine may hold."""
-        return self._astray.keys() - self._held.keys()
+        return [key for key in self._astray if key not in self._held]
 
     def sending(self, call: Call[K, A]) -> Mapping[K, _State[A]]:
         """Take note that a call is on its way: until it is known what became of it, both may be.
@@ -300,10 +314,6 @@ class FactLedger(Generic[K, A]):
         self._unowned = {key: attribute for key, attribute in found.items() if key not in self._held}
         self._unowned_are_there = True
 
-    def give_up(self, key: K) -> None:
-        """Count a fact as being as it should, for the engine refuses to make it so."""
-        self._astray.pop(key, None)
-
     def doubt(self) -> None:
         """Take note that the engine may have lost any fact."""
         for key in self._held:
@@ -338,3 +348,9 @@ class FactLedger(Generic[K, A]):
 
 def _or(state: _State[A], other: A | _Nothing) -> _State[A]:
     return state if other in state else (*state, other)
+
+
+def _common(these: Mapping[K, object], those: Mapping[K, object]) -> dict[K, None]:
+    """The keys that are in both, found by looking through the fewer."""
+    fewer, more = (these, those) if len(these) < len(those) else (those, these)
+    return {key: None for key in fewer if key in more}
