@@ -77,7 +77,7 @@ class OddFactStore(FactSetStore[Fact, None]):
         """Return if the engine answers."""
         await checkpoint()
         if not self.engine.up:
-            self.contact_lost()
+            self.forget()
             raise StoreUnavailableError("the fact engine is down")
 
 
