@@ -135,6 +135,11 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
     # --------------------------------------------------------------------------------------- what an engine may use
 
+    @property
+    def facts_per_call(self) -> int | None:
+        """The most facts of one call, None for no limit."""
+        return self._facts_per_call
+
     def facts_at(self, path: DocumentPath) -> Facts[K, A] | None:
         """Return the facts that `path` owns, None if nothing was written there."""
         return self._ledger.facts_at(path)
