@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from cabochon.document_path import DocumentPath
 from cabochon.errors import AnswerLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.facts import Call, Facts, FactSetStore, facts_of
+from cabochon.facts import Call, Facts, FactSetStore, Prune, facts_of
 from cabochon.policy_store import StoreTraits
 
 Fact: TypeAlias = tuple[str, str, str]
@@ -54,8 +54,8 @@ class OddFactStore(FactSetStore[Fact, None]):
         policy_unit="none", data_unit="facts", atomic="write", max_changes=MAX_CHANGES
     )
 
-    def __init__(self, engine: FactSetEngine) -> None:
-        super().__init__(facts_per_call=MAX_FACTS)
+    def __init__(self, engine: FactSetEngine, *, prune: Prune = "owned") -> None:
+        super().__init__(facts_per_call=MAX_FACTS, prune=prune)
         self.engine = engine
 
     @staticmethod
@@ -77,7 +77,7 @@ class OddFactStore(FactSetStore[Fact, None]):
         """Return if the engine answers."""
         await checkpoint()
         if not self.engine.up:
-            self.contact_lost()
+            self.forget()
             raise StoreUnavailableError("the fact engine is down")
 
 

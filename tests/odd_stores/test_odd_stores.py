@@ -18,6 +18,7 @@ from cabochon.policy_store import (
     Unknown,
     Write,
 )
+from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.policy_store_contract import PolicyStoreContract
 
 from .fact_set_store import FactSetEngine, OddFactStore
@@ -28,15 +29,15 @@ DOCS, TEAMS = DocumentPath(("docs",)), DocumentPath(("teams",))
 READ, WRITE = ("ann", "reads", "plan"), ("ann", "writes", "plan")
 
 
-class TestFactSetStore(PolicyStoreContract):
-    """A store of facts keeps the contract."""
+class TestFactSetStore(FactStoreContract):
+    """A store of facts keeps the contract, and that of facts."""
 
-    missing_powers = EVERY_POWER - {"ownership"}
+    missing_powers = EVERY_POWER - {"ownership"} | {"attributes"}
     example_data = (SetData(DOCS, b'[["ann","reads","plan"]]'), SetData(TEAMS, b'[["ann","reads","plan"]]'))
 
     @pytest.fixture
     def engine(self) -> FactSetEngine:
-        return FactSetEngine()
+        return FactSetEngine(banned={"mallory"})
 
     @pytest.fixture
     def store(self, engine: FactSetEngine) -> OddFactStore:
@@ -47,8 +48,18 @@ class TestFactSetStore(PolicyStoreContract):
         return lambda: nullcontext(OddFactStore(engine))
 
     @pytest.fixture
+    def open_pruning(self, engine: FactSetEngine) -> Callable[[], AbstractAsyncContextManager[OddFactStore]]:
+        return lambda: OddFactStore(engine, prune="all").opened()
+
+    @pytest.fixture
     def unreachable_store(self) -> OddFactStore:
         return OddFactStore(FactSetEngine(up=False))
+
+    def fact(self, number: int) -> object:
+        return [f"user{number}", "reads", "plan"]
+
+    def refused_fact(self) -> object:
+        return ["mallory", "reads", "plan"]
 
 
 class TestPolicyOnlyStore(PolicyStoreContract):

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 __all__ = ["Call", "Difference"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)

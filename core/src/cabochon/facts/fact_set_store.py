@@ -47,7 +47,7 @@ from cabochon.policy_store import (
 __all__ = ["FactSetStore", "PolicyChange", "Prune"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 Prune: TypeAlias = Literal["owned", "all"]
 """What goes of the facts that the engine held before: only what a path comes to own, or all that no path owns."""
@@ -62,8 +62,8 @@ class FactSetStore(PolicyStore, Generic[K, A]):
     it (a condition with its context; `None` where there is no such thing). Both are hashable. What is to be written:
     `parse`, `write_facts`, `read_facts`, `health`, and `write_policies` if the engine has any.
 
-    Open it with `async with store.opened()`. A store without `SupportsRestartToken` calls `contact_lost` when `health`
-    fails; one with it passes the token through `engine_is`.
+    Open it with `async with store.opened()`. A store with `SupportsRestartToken` passes its token through `engine_is`;
+    one without it calls `forget` when `health` fails, since the engine may come back empty.
 
     Args:
         facts_per_call: the most facts that one call of `write_facts` may name, None for no limit.
@@ -135,24 +135,25 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
     # --------------------------------------------------------------------------------------- what an engine may use
 
+    @property
+    def facts_per_call(self) -> int | None:
+        """The most facts of one call, None for no limit."""
+        return self._facts_per_call
+
     def facts_at(self, path: DocumentPath) -> Facts[K, A] | None:
         """Return the facts that `path` owns, None if nothing was written there."""
         return self._ledger.facts_at(path)
 
     def engine_is(self, token: str) -> str:
-        """Take note which engine answers, and return its token: another one than before holds nothing of ours."""
+        """Take note which engine answers, and return its token: another one than before may hold nothing of ours."""
         if token != self._token:
             self.forget()
             self._token = token
         return token
 
-    def contact_lost(self) -> None:
-        """Take note that the engine was away and may come back empty: what is written again is sent again."""
-        self._ledger.doubt()
-
     def forget(self) -> None:
-        """Take note that the engine holds nothing of ours."""
-        self._ledger = FactLedger()
+        """Take note that the engine may have lost what was written: what is written again is sent again."""
+        self._ledger.doubt()
 
     # ----------------------------------------------------------------------------------------------- the contract
 
@@ -175,7 +176,8 @@ class FactSetStore(PolicyStore, Generic[K, A]):
                 self.forget()
                 raise
             except StoreUnavailableError as err:
-                self._contact_lost()
+                if not isinstance(self, SupportsRestartToken):
+                    self.forget()
                 if all(isinstance(outcome, Refused) for outcome in outcomes):
                     raise
                 outcomes += [Unknown(err)] * (len(writes) - len(outcomes))
@@ -226,10 +228,6 @@ class FactSetStore(PolicyStore, Generic[K, A]):
                 if version is not None:
                     versions.append(version)
         return outcomes
-
-    def _contact_lost(self) -> None:
-        if not isinstance(self, SupportsRestartToken):
-            self.contact_lost()
 
 
 def _is_of_policies(change: Change) -> TypeGuard[PolicyChange]:

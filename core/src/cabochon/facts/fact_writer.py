@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, TypeAlias, TypeVar
 
 import structlog
@@ -21,7 +21,7 @@ __all__ = ["FactWriter", "Plan"]
 log = structlog.get_logger()
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 Plan: TypeAlias = Sequence[tuple[DocumentPath, "Facts[K, A] | None"]]
 """One write: what each path is to own, None for nothing at all."""
@@ -81,48 +81,53 @@ class FactWriter(Generic[K, A]):
 
     async def _write_all(self, plans: Sequence[Plan[K, A] | Refused]) -> None:
         waiting: list[_Member[K, A]] = []
-        names: set[K] = set()
+        names: dict[K, None] = {}
         for number, plan in enumerate(plans):
             member = plan if isinstance(plan, Refused) else self._staged(number, plan)
             if waiting and not isinstance(plan, Refused) and not self._fits(names, member):
                 if isinstance(member, _Member):
                     self._ledger.undo(member.staged)
                 await self._send(waiting)
-                waiting, names = [], set()
+                waiting, names = [], {}
                 member = self._staged(number, plan)
-            if isinstance(member, Refused):
-                self._outcomes[number] = member
-            else:
+            if isinstance(member, _Member):
                 waiting.append(member)
                 names |= member.staged.keys
+            else:
+                self._outcomes[number] = member
         await self._send(waiting)
 
-    def _staged(self, number: int, plan: Plan[K, A]) -> _Member[K, A] | Refused:
+    def _staged(self, number: int, plan: Plan[K, A]) -> _Member[K, A] | Refused | Unknown:
         try:
             return _Member(number, plan, self._ledger.stage(plan))
         except StoreRejectedError as err:
             return Refused(err)
+        except AnswerLostError as err:
+            return Unknown(err)
 
-    def _fits(self, names: AbstractSet[K], member: _Member[K, A] | Refused) -> bool:
+    def _fits(self, names: Mapping[K, None], member: _Member[K, A] | Outcome) -> bool:
         """Tell whether a write may go with those that wait; one that conflicts with them is judged after them."""
-        if isinstance(member, Refused):
+        if not isinstance(member, _Member):
             return False
-        return self._most is None or len(names | member.staged.keys) <= self._most
+        return self._most is None or len({**names, **member.staged.keys}) <= self._most
 
     # -------------------------------------------------------------------------------------------------- sending
 
     async def _send(self, members: Sequence[_Member[K, A]]) -> None:
         """Send writes together, or one by one where that is refused."""
         try:
-            await self._tell({key for member in members for key in member.staged.keys})
+            await self._tell(_all(member.staged.keys for member in members))
         except StoreRejectedError as err:
             await self._find_guilty(members, err)
         except AnswerLostError as err:
+            self._leave_in_doubt(members)
             for member in members:
                 self._outcomes[member.number] = Unknown(err) if member.staged.keys else Applied()
-        except StoreUnavailableError:
-            if not self._landed:
+        except BaseException as err:
+            if isinstance(err, StoreUnavailableError) and not self._landed:
                 self._undo(members)
+            else:
+                self._leave_in_doubt(members)
             raise
         else:
             for member in members:
@@ -130,37 +135,41 @@ class FactWriter(Generic[K, A]):
                 self._outcomes[member.number] = Applied()
 
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
-        self._undo(members)
+        keys = self._undo(members)
         if len(members) == 1:
-            self._outcomes[members[0].number] = await self._taken_back(members[0].staged, error)
+            self._outcomes[members[0].number] = await self._taken_back(keys, error)
             return
         for member in members:
             again = self._staged(member.number, member.plan)
-            if isinstance(again, Refused):
-                self._outcomes[member.number] = again
-            else:
+            if isinstance(again, _Member):
                 await self._send([again])
+            else:
+                self._outcomes[member.number] = again
 
-    async def _taken_back(self, staged: Staged[K, A], error: StoreRejectedError) -> Outcome:
+    async def _taken_back(self, keys: Iterable[K], error: StoreRejectedError) -> Outcome:
         """Put back what the calls before the refused one have changed."""
         try:
-            await self._tell(staged.keys)
+            await self._tell(keys)
         except (StoreRejectedError, StoreUnavailableError, AnswerLostError) as err:
             log.warning("facts.not_taken_back", error=str(err), refusal=str(error))
             return Unknown(error)
         return Refused(error)
 
-    def _undo(self, members: Sequence[_Member[K, A]]) -> None:
-        for member in reversed(members):
-            self._ledger.undo(member.staged)
+    def _undo(self, members: Sequence[_Member[K, A]]) -> Mapping[K, None]:
+        return _all(self._ledger.undo(member.staged) for member in reversed(members))
+
+    def _leave_in_doubt(self, members: Sequence[_Member[K, A]]) -> None:
+        for member in members:
+            self._ledger.leave_in_doubt(member.staged)
 
     async def _drive_out_ghosts(self) -> None:
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
         try:
-            await self._tell(self._ledger.ghosts())
-        except StoreRejectedError:
-            for key in self._ledger.ghosts():
-                await self._drive_out(key)
+            try:
+                await self._tell(self._ledger.ghosts())
+            except StoreRejectedError:
+                for key in self._ledger.ghosts():
+                    await self._drive_out(key)
         except (StoreUnavailableError, AnswerLostError) as err:
             # None of it counts as done while a fact is left that should be gone: it is all written again.
             applied = [number for number, outcome in self._outcomes.items() if isinstance(outcome, Applied)]
@@ -170,10 +179,10 @@ class FactWriter(Generic[K, A]):
         try:
             await self._tell([key])
         except StoreRejectedError as err:
+            # It is tried again with every commit.
             log.warning("facts.not_removed", fact=str(key), error=str(err))
-            self._ledger.give_up(key)
 
-    async def _tell(self, keys: Collection[K]) -> None:
+    async def _tell(self, keys: Iterable[K]) -> None:
         """Make the engine hold what it should of these facts."""
         calls = deque(self._calls(keys))
         while calls:
@@ -200,3 +209,7 @@ class FactWriter(Generic[K, A]):
         self._landed = True
         self._ledger.landed(call)
         self.version = version or self.version
+
+
+def _all(keys: Iterable[Iterable[K]]) -> Mapping[K, None]:
+    return dict.fromkeys(chain.from_iterable(keys))

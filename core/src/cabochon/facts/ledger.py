@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Hashable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from cabochon.document_path import DocumentPath
-from cabochon.errors import PathConflictError
+from cabochon.errors import AnswerLostError, PathConflictError
 from cabochon.facts.difference import Call, Difference
 from cabochon.path_index import PathIndex
 
 __all__ = ["UNOWNED", "FactLedger", "Facts", "Staged"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 Facts: TypeAlias = Mapping[K, A]
 """Facts by what makes each the same to the engine; the value is what may change of it (a condition), else None."""
@@ -31,6 +30,8 @@ class _Nothing(Enum):
 
 
 _NOTHING: Final = _Nothing.NOTHING
+
+_ABSENT: Final = (_NOTHING,)
 
 _State: TypeAlias = "tuple[A | _Nothing, ...]"
 """What the engine may hold of a fact: one of these attributes, or nothing; a single member is certain."""
@@ -47,12 +48,12 @@ class Staged(Generic[K, A]):
     """A write that the ledger has taken note of.
 
     Attributes:
-        keys: the facts of which the engine may have to be told.
+        keys: the facts of which the engine may have to be told, in order.
         before: what each path concerned owned, None for nothing.
         unowned: the facts of no path that were given up with it.
     """
 
-    keys: AbstractSet[K]
+    keys: Mapping[K, None]
     before: Mapping[DocumentPath, Facts[K, A] | None]
     unowned: dict[K, A] | None = None
 
@@ -62,15 +63,16 @@ class FactLedger(Generic[K, A]):
     """The facts of one engine; pure bookkeeping, which sends nothing.
 
     A write is staged, the difference that it makes is sent call by call, each noted with what became of it, and in the
-    end the write is settled or undone. Where the engine does not hold what is owned, or may not, is in `_astray`, and
-    nowhere else: a difference is looked up there, so it costs what it is large, and what an earlier try has written is
-    not written again.
+    end the write is settled, undone, or left in doubt. Where the engine does not hold what is owned, or may not, is in
+    `_astray`, and nowhere else: a difference is looked up there, so it costs what it is large, and what an earlier try
+    has written is not written again.
     """
 
     _sets: dict[DocumentPath, _Owned[K, A]] = field(default_factory=dict[DocumentPath, "_Owned[K, A]"])
     _index: PathIndex[_Owned[K, A]] = field(default_factory=PathIndex["_Owned[K, A]"])
     _held: dict[K, A] = field(default_factory=dict[K, A])
     _more_owners: dict[K, int] = field(default_factory=dict[K, int])
+    _in_doubt: dict[DocumentPath, Facts[K, A] | None] = field(default_factory=dict[DocumentPath, "Facts[K, A] | None"])
     _astray: dict[K, _State[A]] = field(default_factory=dict[K, "_State[A]"])
     _unowned: dict[K, A] = field(default_factory=dict[K, A])
     _unowned_are_there: bool = True
@@ -98,29 +100,53 @@ class FactLedger(Generic[K, A]):
 
         Raises:
             PathConflictError: two paths would own one fact with different attributes; the ledger is as before.
+            AnswerLostError: that depends on another write which is in doubt; the ledger is as before.
         """
         after, prune = self._after(changes)
-        keys, before = self._assign(after)
+        self._await_those_in_doubt(after)
+        before = {path: self._in_doubt.get(path, self.facts_at(path)) for path in after}
+        keys = self._assign(after)
+        for path in after.keys() & self._in_doubt.keys():
+            keys |= _common(self._astray, before[path] or {})
         if not prune:
             return Staged(keys, before)
         unowned = self._unowned
-        stray = unowned.keys() - self._held.keys()
+        stray = [key for key in unowned if key not in self._held]
         with self._moving(stray):
             self._unowned = {}
-        return Staged(keys | stray, before, unowned)
+        return Staged(keys | dict.fromkeys(stray), before, unowned)
 
-    def undo(self, staged: Staged[K, A]) -> None:
-        """Take a staged write back; those that were staged later must have been undone before."""
+    def undo(self, staged: Staged[K, A]) -> Mapping[K, None]:
+        """Take a staged write back; those that were staged later must have been undone before.
+
+        A write that repeats one in doubt goes back to what was before that.
+
+        Returns:
+            The facts of which the engine may have to be told.
+        """
         if staged.unowned is not None:
-            with self._moving(staged.unowned.keys() - self._held.keys()):
+            with self._moving([key for key in staged.unowned if key not in self._held]):
                 self._unowned = staged.unowned
-        self._assign(staged.before)
+        keys = self._assign(staged.before)
+        self._make_sure_of(staged)
+        return {**keys, **staged.keys}
 
     def settle(self, staged: Staged[K, A]) -> None:
         """Take note that a staged write is in force."""
+        self._make_sure_of(staged)
         if self._unowned:
-            for key in staged.keys & self._unowned.keys() & self._held.keys():
-                del self._unowned[key]
+            for key in staged.keys:
+                if key in self._held:
+                    self._unowned.pop(key, None)
+
+    def leave_in_doubt(self, staged: Staged[K, A]) -> None:
+        """Take note that a staged write may be in force or not: it will be written again, or what was before it."""
+        for path, facts in staged.before.items():
+            self._in_doubt.setdefault(path, facts)
+
+    def _make_sure_of(self, staged: Staged[K, A]) -> None:
+        for path in staged.before:
+            self._in_doubt.pop(path, None)
 
     def _after(
         self, changes: Iterable[tuple[DocumentPath, Facts[K, A] | None]]
@@ -135,29 +161,37 @@ class FactLedger(Generic[K, A]):
                 continue
             after.update(dict.fromkeys(planned.covered_by(path)))
             after.update((owned.path, None) for owned in self._index.covered_by(path))
+            after.update((doubted, None) for doubted in self._in_doubt if path.covers(doubted))
             if path not in after:
                 planned.add(path, path)
             after[path] = facts
         return after, prune
 
-    def _assign(
-        self, after: Mapping[DocumentPath, Facts[K, A] | None]
-    ) -> tuple[set[K], dict[DocumentPath, Facts[K, A] | None]]:
-        before = {path: self.facts_at(path) for path in after}
+    def _await_those_in_doubt(self, after: Mapping[DocumentPath, Facts[K, A] | None]) -> None:
+        """Put a write off that would own a fact otherwise than a path which is in doubt does now, or did before."""
+        for doubted, before in self._in_doubt.items():
+            if doubted in after:
+                continue
+            for path, facts in after.items():
+                for theirs in (before, self.facts_at(doubted)):
+                    if facts and theirs and any(facts[key] != theirs[key] for key in _common(facts, theirs)):
+                        msg = f"{path} and {doubted} do not agree about a fact, and {doubted} is in doubt"
+                        raise AnswerLostError(msg)
+
+    def _assign(self, after: Mapping[DocumentPath, Facts[K, A] | None]) -> dict[K, None]:
+        """Let each path own its facts, and return those of which the engine may have to be told."""
         lost: list[tuple[K, A]] = []
         gained: list[tuple[K, A]] = []
-        keys: set[K] = set()
+        keys: dict[K, None] = {}
         for path, facts in after.items():
-            old, new = before[path] or {}, facts or {}
-            lost.extend(old.items() - new.items())
-            gained.extend(new.items() - old.items())
+            old, new = self.facts_at(path) or {}, facts or {}
+            lost += [(key, held) for key, held in old.items() if new.get(key, _NOTHING) != held]
+            gained += [(key, wanted) for key, wanted in new.items() if old.get(key, _NOTHING) != wanted]
             if self._astray:
-                keys |= self._astray.keys() & old.keys()
-                keys |= self._astray.keys() & new.keys()
-        keys.update(key for key, _ in lost)
-        keys.update(key for key, _ in gained)
-        with self._moving(keys):
-            self._exchange(lost, gained, after)
+                keys |= _common(self._astray, old) | _common(self._astray, new)
+        self._exchange(lost, gained, after)
+        keys |= dict.fromkeys(key for key, _ in lost)
+        keys |= dict.fromkeys(key for key, _ in gained)
         for path, facts in after.items():
             known = self._sets.pop(path, None)
             if known is not None:
@@ -165,36 +199,44 @@ class FactLedger(Generic[K, A]):
             if facts is not None:
                 self._sets[path] = owned = _Owned(path, facts)
                 self._index.add(path, owned)
-        return keys, before
+        return keys
 
     def _exchange(
         self,
-        lost: Iterable[tuple[K, A]],
-        gained: Collection[tuple[K, A]],
+        lost: Sequence[tuple[K, A]],
+        gained: Sequence[tuple[K, A]],
         after: Mapping[DocumentPath, Facts[K, A] | None],
     ) -> None:
         for key, _ in lost:
             self._let_go(key)
+        held = self._held
         for number, (key, attribute) in enumerate(gained):
-            if self._held.get(key, attribute) == attribute:
+            if held.get(key, attribute) == attribute:
                 self._take(key, attribute)
                 continue
-            for taken, _ in list(gained)[:number]:
+            for taken, _ in gained[:number]:
                 self._let_go(taken)
             for given_up in lost:
                 self._take(*given_up)
             raise self._conflict(key, attribute, after)
 
     def _take(self, key: K, attribute: A) -> None:
+        """Let one more path own a fact; what is known of the engine stays."""
         if key in self._held:
             self._more_owners[key] = self._more_owners.get(key, 0) + 1
-        else:
-            self._held[key] = attribute
+            return
+        state = self._astray.pop(key, None) or self._at_rest(key)
+        self._held[key] = attribute
+        if state != (attribute,):
+            self._astray[key] = state
 
     def _let_go(self, key: K) -> None:
+        """Let one path less own a fact; what is known of the engine stays."""
         more = self._more_owners.get(key, 0)
         if not more:
+            state = self._astray.pop(key, None) or (self._held[key],)
             del self._held[key]
+            self._know(key, state)
         elif more == 1:
             del self._more_owners[key]
         else:
@@ -222,15 +264,17 @@ class FactLedger(Generic[K, A]):
             wanted = self._at_rest(key)[0]
             if wanted is _NOTHING:
                 deletes.append(key)
+            elif state is _ABSENT:
+                writes[key] = wanted
             elif any(maybe is not _NOTHING and maybe != wanted for maybe in state):
                 rewrites[key] = wanted
             else:
                 writes[key] = wanted
         return Difference(deletes, rewrites, writes)
 
-    def ghosts(self) -> AbstractSet[K]:
+    def ghosts(self) -> Sequence[K]:
         """Return the facts which nobody owns any more, and which the engine may hold."""
-        return self._astray.keys() - self._held.keys()
+        return [key for key in self._astray if key not in self._held]
 
     def sending(self, call: Call[K, A]) -> Mapping[K, _State[A]]:
         """Take note that a call is on its way: until it is known what became of it, both may be.
@@ -240,15 +284,15 @@ class FactLedger(Generic[K, A]):
         """
         before = {key: self._state(key) for key in (*call.deletes, *call.writes)}
         for key in call.deletes:
-            self._know(key, _either(before[key], (_NOTHING,)))
+            self._astray[key] = _or(before[key], _NOTHING)
         for key, attribute in call.writes.items():
-            self._know(key, _either(before[key], (attribute,)))
+            self._astray[key] = _or(before[key], attribute)
         return before
 
     def landed(self, call: Call[K, A]) -> None:
         """Take note that the engine has done a call."""
         for key in call.deletes:
-            self._know(key, (_NOTHING,))
+            self._know(key, _ABSENT)
         for key, attribute in call.writes.items():
             self._know(key, (attribute,))
 
@@ -270,14 +314,10 @@ class FactLedger(Generic[K, A]):
         self._unowned = {key: attribute for key, attribute in found.items() if key not in self._held}
         self._unowned_are_there = True
 
-    def give_up(self, key: K) -> None:
-        """Count a fact as being as it should, for the engine refuses to make it so."""
-        self._astray.pop(key, None)
-
     def doubt(self) -> None:
         """Take note that the engine may have lost any fact."""
         for key in self._held:
-            self._know(key, _either(self._state(key), (_NOTHING,)))
+            self._know(key, _or(self._state(key), _NOTHING))
         self._unowned_are_there = False
 
     def _state(self, key: K) -> _State[A]:
@@ -289,7 +329,7 @@ class FactLedger(Generic[K, A]):
             return (self._held[key],)
         if key in self._unowned:
             return (self._unowned[key],) if self._unowned_are_there else (self._unowned[key], _NOTHING)
-        return (_NOTHING,)
+        return _ABSENT
 
     def _know(self, key: K, state: _State[A]) -> None:
         if state == self._at_rest(key):
@@ -306,5 +346,11 @@ class FactLedger(Generic[K, A]):
             self._know(key, state)
 
 
-def _either(state: _State[A], other: _State[A]) -> _State[A]:
-    return tuple(dict.fromkeys((*state, *other)))
+def _or(state: _State[A], other: A | _Nothing) -> _State[A]:
+    return state if other in state else (*state, other)
+
+
+def _common(these: Mapping[K, object], those: Mapping[K, object]) -> dict[K, None]:
+    """The keys that are in both, found by looking through the fewer."""
+    fewer, more = (these, those) if len(these) < len(those) else (those, these)
+    return {key: None for key in fewer if key in more}

@@ -13,7 +13,7 @@ from cabochon.json_values import JsonError
 __all__ = ["facts_of"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 
 def facts_of(path: DocumentPath, value: bytes, read: Callable[[Any], tuple[K, A]]) -> dict[K, A]:

@@ -13,7 +13,7 @@ from cabochon.facts.ledger import Facts
 __all__ = ["Survey"]
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", bound=Hashable)
+A = TypeVar("A")
 
 _PATIENCE_S = 1.0
 """Whoever asks waits this long for the end before hearing that it is not there yet."""
