@@ -83,11 +83,17 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Self]:
-        """Run what the store does beside its commits."""
+        """Run what the store does beside its commits; what is raised while it is open leaves as it is."""
+        failed: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._survey.run)
-            yield self
+            try:
+                yield self
+            except Exception as err:  # noqa: BLE001 - raised again, without the group that the tasks are in
+                failed = err
             tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
 
     # --------------------------------------------------------------------------------------- what an engine brings
 

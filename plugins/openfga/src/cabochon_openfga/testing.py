@@ -39,6 +39,7 @@ class RealOpenFga(RealEngine):
 
     Attributes:
         url: where it answers, for `OPAL_POLICY_STORE_URL`.
+        arguments: as given; others count from the next start on.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class RealOpenFga(RealEngine):
     ) -> None:
         super().__init__("OpenFGA")
         self._binary = binary
-        self._arguments = arguments
+        self.arguments = arguments
         self._sqlite = sqlite
         self._tls = tls
         self._http, self._grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -80,7 +81,7 @@ class RealOpenFga(RealEngine):
         if self._tls is not None:
             certificate, key = self._tls
             options += ["--http-tls-enabled", f"--http-tls-cert={certificate}", f"--http-tls-key={key}"]
-        return [str(self._binary), "run", *options, *self._datastore(), *self._arguments]
+        return [str(self._binary), "run", *options, *self._datastore(), *self.arguments]
 
     def environment(self) -> Mapping[str, str]:
         """Return this process's environment, without what OpenFGA would take for options."""
