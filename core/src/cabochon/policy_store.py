@@ -283,6 +283,7 @@ class StoreTraits:
             transaction beyond it lands in parts, a single change beyond it is the store's to cut or to refuse. Commits
             of policies keep to no limit: the store cuts them itself.
         max_bytes: the most bytes of raw JSON in a commit, None for no limit; a single larger change travels alone.
+        slowest_bytes_per_s: raw JSON that the engine takes in a second at its slowest; a commit has so much more time.
         reserved: paths that are not the agent's to write: a root document leaves them alone, a write into them is
             refused.
     """
@@ -292,6 +293,7 @@ class StoreTraits:
     atomic: Literal["commit", "write", "change"]
     max_changes: int | None = None
     max_bytes: int | None = None
+    slowest_bytes_per_s: int = 2_000_000
     reserved: tuple[DocumentPath, ...] = ()
 
 

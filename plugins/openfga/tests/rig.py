@@ -166,15 +166,15 @@ class Rig:
 @asynccontextmanager
 async def running_agent(
     url: str,
+    environ: Mapping[str, str] | None = None,
     *,
     model: Mapping[str, str] | None = None,
     base_data: DataSourceConfig | None = None,
-    **environ: str,
 ) -> AsyncGenerator[Rig]:
     """Run an agent with this model; when it opens the agent is healthy, unless it was given base data."""
     policies = bundle(model or {"model.fga": MODEL})
     source = InProcessSource(bundle=policies, base_data=base_data, capacity=100_000)
-    variables = {"OPAL_POLICY_STORE_TYPE": "OPENFGA", "OPAL_POLICY_STORE_URL": url, **environ}
+    variables = {"OPAL_POLICY_STORE_TYPE": "OPENFGA", "OPAL_POLICY_STORE_URL": url, **(environ or {})}
     plugins = Plugins.of(("openfga", plugin))
     settings = load_settings(CoreSettings, variables)
     asker = Asker(url, variables.get("OPAL_OPENFGA_STORE_NAME", "cabochon"))

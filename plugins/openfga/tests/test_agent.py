@@ -160,7 +160,7 @@ async def test_tuples_of_others_stay_or_go(openfga: RealOpenFga, prune: str, lef
     """
     async with running_agent(openfga.url) as rig:
         await rig.publish("/theirs", [tuple_of(EVE, "owner", PLAN), tuple_of(EVE, "owner", NOTES)])
-    async with running_agent(openfga.url, OPAL_OPENFGA_PRUNE=prune) as rig:
+    async with running_agent(openfga.url, {"OPAL_OPENFGA_PRUNE": prune}) as rig:
         assert await rig.publish("/ours", [tuple_of(ANN, "owner", PLAN)]) is None
         await rig.until(lambda: rig.log.ready)
 

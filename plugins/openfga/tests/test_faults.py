@@ -110,7 +110,7 @@ async def test_openfga_that_is_away_gets_what_it_missed(openfga_path: Path, tmp_
     Killed with its database on disk: what was published meanwhile is written when it is back, and nothing else.
     """
     with RealOpenFga(openfga_path, sqlite=tmp_path / "openfga.db") as openfga:
-        async with running_agent(openfga.url, OPAL_COMMIT_TIMEOUT="1") as rig:
+        async with running_agent(openfga.url, {"OPAL_COMMIT_TIMEOUT": "1"}) as rig:
             await rig.publish("/a", [tuple_of("user:ann", "owner", "document:a")])
             await anyio.to_thread.run_sync(openfga.kill)
             assert await rig.publish("/b", [tuple_of("user:bob", "owner", "document:b")]) is not None
@@ -125,7 +125,7 @@ async def test_openfga_that_hangs_loses_nothing(openfga: RealOpenFga) -> None:
     """
     It takes a write and does not answer before the deadline: whatever it made of it, the outcome is what it should be.
     """
-    async with running_agent(openfga.url, OPAL_COMMIT_TIMEOUT="1", OPAL_POLICY_STORE_TIMEOUT="1") as rig:
+    async with running_agent(openfga.url, {"OPAL_COMMIT_TIMEOUT": "1", "OPAL_POLICY_STORE_TIMEOUT": "1"}) as rig:
         await rig.publish("/a", [tuple_of("user:ann", "owner", "document:a")])
         openfga.hang()
         try:

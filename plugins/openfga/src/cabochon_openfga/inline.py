@@ -80,7 +80,7 @@ async def open_inline_openfga(settings: InlineOpenFgaSettings, context: AgentCon
     binary = str(await anyio.to_thread.run_sync(_find, settings.exec_path))
     host, port = await anyio.to_thread.run_sync(_free_address, settings.policy_store_url)
     database = _database(settings)
-    if database and not await anyio.Path(settings.sqlite_path or "").exists():
+    if database and not await anyio.to_thread.run_sync(_is_there, settings.sqlite_path or ""):
         await _migrate([binary, "migrate", *database])
     command = [binary, "run", *_options(host, port), *(database or ["--datastore-engine=memory"])]
     url = f"http://{host}:{port}"
@@ -144,6 +144,14 @@ def _database(settings: InlineOpenFgaSettings) -> list[str]:
     if settings.sqlite_path is None:
         return []
     return ["--datastore-engine=sqlite", f"--datastore-uri=file:{Path(settings.sqlite_path).expanduser()}"]
+
+
+def _is_there(database: str) -> bool:
+    """Tell whether there is a database; OpenFGA would try for a minute to make one where there is no folder for it."""
+    file = Path(database).expanduser()
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"OPAL_OPENFGA_INLINE_SQLITE_PATH={database!r}: there is no folder {file.parent}")
+    return file.is_file()
 
 
 async def _migrate(command: Sequence[str]) -> None:

@@ -25,6 +25,8 @@ __all__ = ["OpenFgaPolicyStore"]
 log = structlog.get_logger()
 
 _TUPLES_PER_CALL = 100
+_SLOWEST_BYTES_PER_S = 40_000
+"""Some 500 tuples, half of what a busy PostgreSQL was seen to take."""
 _READS_AT_ONCE = 8
 _FEW = 50
 """Up to so many tuples are asked for one by one; beyond, reading all of them takes fewer requests."""
@@ -40,7 +42,9 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
         prune: see `FactSetStore`.
     """
 
-    traits: ClassVar[StoreTraits] = StoreTraits(policy_unit="model", data_unit="facts", atomic="write")
+    traits: ClassVar[StoreTraits] = StoreTraits(
+        policy_unit="model", data_unit="facts", atomic="write", slowest_bytes_per_s=_SLOWEST_BYTES_PER_S
+    )
 
     def __init__(self, api: OpenFgaApi, chosen: ChosenStore, model: ModelInForce, *, prune: Prune = "owned") -> None:
         super().__init__(facts_per_call=_TUPLES_PER_CALL, overwrites=False, prune=prune)
