@@ -68,9 +68,8 @@ class EngineSender:
             self._metrics.observe("commits.duration", anyio.current_time() - started)
 
     async def _send(self, changes: Changes, *, by_value: bool) -> CommitResult:
-        deadline = (
-            anyio.current_time() + self._timeout_s + _size_bytes(changes) / self._view.store.traits.slowest_bytes_per_s
-        )
+        unreachable_until = anyio.current_time() + self._timeout_s
+        deadline = unreachable_until + _size_bytes(changes) / self._view.store.traits.slowest_bytes_per_s
         tries = breaks = 0
         guard = changes.guard if isinstance(self._view.store, SupportsMarker) else None
         while True:
