@@ -94,7 +94,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
     @staticmethod
     @abstractmethod
     def parse(path: DocumentPath, value: bytes) -> Facts[K, A]:
-        """Read the raw JSON that is written at `path`; `facts_of` helps. It may run in another process.
+        """Read the raw JSON that is written at `path`; `facts_of` helps. Where it is large, that is done in another process.
 
         Raises:
             StoreRejectedError: it is no set of facts; the message names the path, the element and what is wrong.
