@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from datetime import timedelta
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cabochon.facts import Call
+from cabochon.facts import Facts as FactsByKey
 from cabochon.json_values import decode
-from cabochon.policy_store import Changes, CommitResult
+from cabochon.policy_store import Changes, CommitResult, StoreTraits
 from cabochon.scheduler import EntryState
 
 # The odd stores are tests themselves, and in no distribution.
-from ..odd_stores.fact_set_store import MAX_CHANGES, FactSetEngine, OddFactStore  # noqa: TID252
+from ..odd_stores.fact_set_store import MAX_CHANGES, Fact, FactSetEngine, OddFactStore  # noqa: TID252
 from . import model, peek
 from .virtual import BrokenPromiseError, run
 from .world import Fetch, Plan, a_world
@@ -163,3 +168,71 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
             assert sent == sum(attempt.kind is peek.Kind.LIVE for attempt in world.attempts)
 
     run(main, seed=seed)
+
+
+class _TardyStore(OddFactStore):
+    """Takes a second for a call of at most three facts, and says so."""
+
+    traits: ClassVar[StoreTraits] = dataclasses.replace(OddFactStore.traits, slowest_bytes_per_s=20)
+
+    async def write_facts(self, call: Call[Fact, None]) -> None:
+        await anyio.sleep(1)
+        await super().write_facts(call)
+
+
+def test_a_large_set_has_the_time_that_it_needs() -> None:
+    """A commit may take longer than its deadline as the engine is slow, and the engine does not count as lost."""
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        many = [[f"user{number}", "reads", "plan"] for number in range(90)]
+        store = _TardyStore(facts)
+        async with a_world(
+            store=lambda _engine, _tasks: store, listeners={}, commit_deadline=timedelta(seconds=5)
+        ) as world:
+            world.connect()
+            world.send("large", Plan("/large", many))
+            await world.settled()
+            assert len(facts.facts) == 90
+            assert world.attempt("large").outcomes[0].in_force
+            counters = world.pipeline.metrics.snapshot()
+            assert not counters.keys() & {"engine.lost", "commits.answers_lost"}
+
+    run(main)
+
+
+_held = st.lists(st.sampled_from([("ann", "reads", "plan"), ("old", "reads", "plan"), ("old", "reads", "plans")]))
+
+
+@given(held=_held, written=_facts, later=_facts, read_s=st.sampled_from([0.0, 0.4, 3.0, 20.0]))
+def test_facts_of_an_earlier_life_go_once_this_one_is_synced(
+    held: list[Fact], written: list[list[str]], later: list[list[str]], read_s: float
+) -> None:
+    """With `prune=all` they stay until the first sync is complete, however long reading them takes, and go then."""
+
+    class Pruning(OddFactStore):
+        async def read_facts(self) -> AsyncIterator[FactsByKey[Fact, None]]:
+            for fact in list(self.engine.facts):
+                await anyio.sleep(read_s)
+                yield {fact: None}
+
+    async def main() -> None:
+        facts = FactSetEngine(set(held))
+        opened = Pruning(facts, prune="all").opened()
+        async with opened as store, a_world(store=lambda _engine, _tasks: store, listeners={}) as world:
+            world.base(Plan("/base", written, fetch=Fetch(2.0)))
+            world.connect()
+            await anyio.sleep(1.5)
+            assert set(held) <= facts.facts
+            await world.until(lambda: peek.log_of(world.pipeline).ready, within_s=200)
+            assert facts.facts == set(map(_fact, written))
+            world.send("later", Plan("/later", later))
+            await world.settled()
+            assert facts.facts == set(map(_fact, [*written, *later]))
+
+    run(main)
+
+
+def _fact(row: list[str]) -> Fact:
+    subject, relation, thing = row
+    return subject, relation, thing

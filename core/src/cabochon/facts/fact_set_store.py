@@ -100,7 +100,9 @@ class FactSetStore(PolicyStore, Generic[K, A]):
     @staticmethod
     @abstractmethod
     def parse(path: DocumentPath, value: bytes) -> Facts[K, A]:
-        """Read the raw JSON that is written at `path`; `facts_of` helps. It may run in another process.
+        """Read the raw JSON that is written at `path`; `facts_of` helps.
+
+        A large document is read in another process, which imports this method by the name of its class.
 
         Raises:
             StoreRejectedError: it is no set of facts; the message names the path, the element and what is wrong.
