@@ -85,7 +85,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
     async def opened(self) -> AsyncGenerator[Self]:
         """Run what the store does beside its commits."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._survey.run)
+            await tasks.start(self._survey.run)
             yield self
             tasks.cancel_scope.cancel()
 

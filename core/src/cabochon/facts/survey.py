@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.abc import TaskStatus
 
 from cabochon.errors import StoreUnavailableError
 from cabochon.facts.ledger import Facts
@@ -30,9 +31,10 @@ class Survey(Generic[K, A]):
         self._error: Exception | None = None
         self._running = False
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Read whenever it is asked for, until cancelled."""
         self._running = True
+        task_status.started()
         while True:
             await self._asked.wait()
             ended, found = self._ended, self._found
