@@ -27,9 +27,15 @@ from .world import Fetch, Plan, a_world
 Facts: TypeAlias = dict[tuple[str, ...], list[list[str]]]
 
 NO_FACTS = {"no": "facts"}
+BANNED = "mallory"
 
 _paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b"])
 _facts = st.lists(st.sampled_from([["ann", "reads", "plan"], ["bob", "reads", "plan"]]), max_size=2, unique_by=str)
+_some_banned = st.lists(
+    st.sampled_from([[BANNED, "reads", "plan"], *([f"user{number}", "reads", "plan"] for number in range(5))]),
+    max_size=6,
+    unique_by=str,
+)
 _fetches = st.none() | st.builds(Fetch, st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0, 0, 3]))
 
 
@@ -47,6 +53,7 @@ _plans = st.one_of(
     st.builds(_more, _paths, st.sampled_from([["eve", "writes", "plan"], ["ann", "writes", "plan"]]), _fetches),
     st.builds(_put, _paths, st.just(NO_FACTS), st.none()),
 )
+_alone: st.SearchStrategy[tuple[Plan, ...]] = st.tuples(st.builds(_put, _paths, _some_banned, st.none()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ _lost: st.SearchStrategy[tuple[bool, ...]] = st.lists(st.booleans(), max_size=3)
 _events = st.lists(
     st.one_of(
         st.builds(Send, _gaps, _several),
-        st.builds(Send, _gaps, _several),
+        st.builds(Send, _gaps, _alone),
         st.builds(Trouble, _gaps, st.sampled_from([0.0, 0.5, 7.0]), _lost),
     ),
     max_size=10,
@@ -114,10 +121,13 @@ def _written(owned: Facts, outcome: peek.Outcome) -> list[list[str]]:
 
 def _is_refused(owned: Facts, outcome: peek.Outcome) -> bool:
     try:
-        _written(owned, outcome)
+        return any(BANNED in fact for fact in _written(owned, outcome))
     except model.RefusedError:
         return True
-    return False
+
+
+def _is_refusable(plan: Plan) -> bool:
+    return plan.value == NO_FACTS or BANNED in str(plan.value)
 
 
 def _as_sets(facts: Facts) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
@@ -143,7 +153,7 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
     """Each path owns the facts that were saved there last, whatever answers were lost and however long it was down."""
 
     async def main() -> None:
-        facts = FactSetEngine()
+        facts = FactSetEngine(banned={BANNED})
         async with a_world(store=lambda _engine, _tasks: _SlowStore(facts), listeners={}, seed=seed) as world:
             world.connect()
             sent = 0
@@ -152,7 +162,7 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
                 await anyio.sleep(event.after_s)
                 if isinstance(event, Send):
                     # What only the engine can judge, and judges when it is back, is for a test of its own.
-                    plans = [plan for plan in event.plans if plan.value != NO_FACTS or not down]
+                    plans = [plan for plan in event.plans if not (down and _is_refusable(plan))]
                     world.send(f"u{sent}", *plans or [Plan("/b", [])])
                     sent += 1
                 else:

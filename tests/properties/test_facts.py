@@ -40,6 +40,8 @@ DataChange: TypeAlias = SetData | DeleteData
 Verdict: TypeAlias = Literal["ok", "refuse", "away", "lost, landed", "lost", "hangs, landed", "hangs"]
 
 BANNED = "banned"
+_TRIES = 50
+"""More than there are calls that fail."""
 
 _PATHS = [DocumentPath.parse(path) for path in ("/a", "/a/x", "/a/x/y", "/a2", "/b")]
 _NOWHERE = DocumentPath(("nowhere",))
@@ -155,7 +157,7 @@ class Core:
     async def commit(self, writes: Sequence[Sequence[DataChange]], *, strict: bool) -> None:
         todo = list(zip(writes, await self.once(writes), strict=True))
         again = False
-        while todo:
+        for _ in range(_TRIES):
             doubtful: list[Sequence[DataChange]] = []
             for changes, outcome in todo:
                 event(type(outcome).__name__)
@@ -168,14 +170,19 @@ class Core:
             todo = [(changes, (await self.once([changes]))[0]) for changes in doubtful[:1]]
             todo += [(changes, Unknown(StoreUnavailableError("not tried"))) for changes in doubtful[1:]]
             again = True
+            if not todo:
+                return
+        raise BrokenPromiseError(f"{todo} is never settled")
 
     async def _put_back(self, changes: Sequence[DataChange]) -> None:
         before: list[DataChange] = []
         for change in changes:
             before.append(DeleteData(change.path))
             before += [SetData(path, _raw(facts)) for path, facts in self.owned.items() if change.path.covers(path)]
-        while isinstance((await self.once([before]))[0], Unknown):
-            pass
+        for _ in range(_TRIES):
+            if not isinstance((await self.once([before]))[0], Unknown):
+                return
+        raise BrokenPromiseError(f"{before} is never settled")
 
     def _settle(self, changes: Sequence[DataChange], outcome: Applied | Refused, *, strict: bool) -> None:
         expected = written(self.owned, changes)

@@ -86,7 +86,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
         """Run what the store does beside its commits; what is raised while it is open leaves as it is."""
         failed: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._survey.run)
+            await tasks.start(self._survey.run)
             try:
                 yield self
             except Exception as err:  # noqa: BLE001 - raised again, without the group that the tasks are in

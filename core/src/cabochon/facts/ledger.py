@@ -76,6 +76,7 @@ class FactLedger(Generic[K, A]):
     _astray: dict[K, _State[A]] = field(default_factory=dict[K, "_State[A]"])
     _unowned: dict[K, A] = field(default_factory=dict[K, A])
     _unowned_are_there: bool = True
+    _all_in_doubt: bool = False
 
     # ------------------------------------------------------------------------------------------------- ownership
 
@@ -163,6 +164,7 @@ class FactLedger(Generic[K, A]):
             after.update((owned.path, None) for owned in self._index.covered_by(path))
             after.update((doubted, None) for doubted in self._in_doubt if path.covers(doubted))
             if path not in after:
+                # What is owned already is found in the index.
                 planned.add(path, path)
             after[path] = facts
         return after, prune
@@ -291,6 +293,7 @@ class FactLedger(Generic[K, A]):
 
     def landed(self, call: Call[K, A]) -> None:
         """Take note that the engine has done a call."""
+        self._all_in_doubt = False
         for key in call.deletes:
             self._know(key, _ABSENT)
         for key, attribute in call.writes.items():
@@ -316,6 +319,9 @@ class FactLedger(Generic[K, A]):
 
     def doubt(self) -> None:
         """Take note that the engine may have lost any fact."""
+        if self._all_in_doubt:
+            return
+        self._all_in_doubt = True
         for key in self._held:
             self._know(key, _or(self._state(key), _NOTHING))
         self._unowned_are_there = False

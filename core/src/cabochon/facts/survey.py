@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.abc import TaskStatus
 
 from cabochon.errors import StoreUnavailableError
 from cabochon.facts.ledger import Facts
@@ -28,9 +29,12 @@ class Survey(Generic[K, A]):
         self._ended = anyio.Event()
         self._found: dict[K, A] = {}
         self._error: Exception | None = None
+        self._running = False
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Read whenever it is asked for, until cancelled."""
+        self._running = True
+        task_status.started()
         while True:
             await self._asked.wait()
             ended, found = self._ended, self._found
@@ -47,7 +51,11 @@ class Survey(Generic[K, A]):
 
         Raises:
             StoreUnavailableError: it is not all read yet, or could not be read.
+            RuntimeError: nobody runs it.
         """
+        if not self._running:
+            msg = "nobody reads what the engine holds: open the store with `async with store.opened()`"
+            raise RuntimeError(msg)
         self._asked.set()
         with anyio.move_on_after(_PATIENCE_S):
             await self._ended.wait()
