@@ -166,3 +166,18 @@ async def test_tuples_of_others_stay_or_go(openfga: RealOpenFga, prune: str, lef
 
         assert left == len(await rig.asker.tuples())
         assert (prune == "owned") == await rig.asker.check(EVE, "owner", NOTES)
+
+
+async def test_backup_tells_what_an_earlier_life_wrote(openfga: RealOpenFga, tmp_path: Path) -> None:
+    """
+    With a backup an agent removes what its earlier life wrote and this one did not, and nothing of others.
+    """
+    backup = {"OPAL_OFFLINE_MODE_ENABLED": "true", "OPAL_STORE_BACKUP_PATH": str(tmp_path / "backup.db")}
+    async with running_agent(openfga.url, backup) as rig:
+        await rig.asker.write(tuple_of(EVE, "owner", NOTES))
+        assert await rig.publish("/old", [tuple_of(BOB, "owner", PLAN)]) is None
+    async with running_agent(openfga.url, backup) as rig:
+        assert await rig.publish("/new", [tuple_of(ANN, "owner", PLAN)]) is None
+
+        assert [(NOTES, "owner", EVE), (PLAN, "owner", ANN)] == sorted(await rig.asker.tuples())
+        assert 1 == len(await rig.asker.model_ids())

@@ -54,25 +54,28 @@ async def holds(rig: Rig, wanted: Model) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_killed_and_empty_again_while_updates_flow(openfga: RealOpenFga) -> None:
+@pytest.mark.parametrize("datastore", ["memory", "sqlite"])
+async def test_killed_while_updates_flow(openfga_path: Path, tmp_path: Path, datastore: str) -> None:
     """
-    Killed twice while 10,000 updates flow, and empty again each time: model and tuples end as the updates say.
+    Killed twice while 10,000 updates flow, and in memory empty again each time: it ends as the updates say.
     """
     random_numbers = random.Random(7)  # noqa: S311 - of a test
     documents: dict[str, list[dict[str, Any]]] = {}
     kills = {UPDATES // 3, 2 * UPDATES // 3}
-    async with running_agent(openfga.url) as rig:
-        for number in range(UPDATES):
-            place = random_numbers.randrange(PATHS)
-            path = f"/documents/{place}"
-            documents[path] = document(random_numbers, place)
-            await rig.put(path, documents[path])
-            if number in kills:
-                await rig.until(lambda number=number: len(rig.source.ends) > number // 2)
-                await anyio.to_thread.run_sync(openfga.restart)
-        await rig.until(lambda: len({position for position, _ in rig.source.ends}) == UPDATES, patience_s=100)
-        await holds(rig, union(documents))
-        assert 1 == len(await rig.asker.model_ids())
+    sqlite = tmp_path / "openfga.db" if datastore == "sqlite" else None
+    with RealOpenFga(openfga_path, sqlite=sqlite) as openfga:
+        async with running_agent(openfga.url) as rig:
+            for number in range(UPDATES):
+                place = random_numbers.randrange(PATHS)
+                path = f"/documents/{place}"
+                documents[path] = document(random_numbers, place)
+                await rig.put(path, documents[path])
+                if number in kills:
+                    await rig.until(lambda number=number: len(rig.source.ends) > number // 2)
+                    await anyio.to_thread.run_sync(openfga.restart)
+            await rig.until(lambda: len({position for position, _ in rig.source.ends}) == UPDATES, patience_s=100)
+            await holds(rig, union(documents))
+            assert 1 == len(await rig.asker.model_ids())
 
 
 async def test_emptied_openfga_is_filled_again_when_nothing_happens(openfga: RealOpenFga) -> None:

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from cabochon.backoff import Backoff
-from cabochon.engine_http import Answer, EngineHttp
+from cabochon.engine_http import Answer, AnswerLostError, EngineHttp
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon_openfga.tuples import WireCondition, WireTuple
 
@@ -177,7 +177,7 @@ def _decoded(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.DecodeError as err:
-        raise StoreUnavailableError(f"OpenFGA answers {answer.status} with what nobody understands: {err}") from err
+        raise AnswerLostError(f"OpenFGA answers {answer.status} with what nobody understands: {err}") from err
 
 
 def _problem(answer: Answer) -> _Problem:
