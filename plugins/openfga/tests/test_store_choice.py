@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -33,6 +34,22 @@ async def test_store_is_made_once(shared_in_memory: RealOpenFga, store_name: str
     made = await token(shared_in_memory, store_name=store_name)
 
     assert made == await token(shared_in_memory, store_name=store_name)
+
+
+async def test_agents_that_start_at_once_share_one_store(shared_in_memory: RealOpenFga, store_name: str) -> None:
+    """Each finds none and makes one: the oldest stays, and is everybody's."""
+    found: set[str] = set()
+
+    async def start() -> None:
+        found.add(await token(shared_in_memory, store_name=store_name))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(start)
+    async with httpx.AsyncClient(base_url=shared_in_memory.url, trust_env=False) as client:
+        listed = (await client.get("/stores", params={"name": store_name})).json()
+
+    assert list(found) == [store["id"] for store in listed["stores"]]
 
 
 async def test_store_is_found_by_its_id(shared_in_memory: RealOpenFga, store_name: str) -> None:

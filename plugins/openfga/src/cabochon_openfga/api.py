@@ -18,7 +18,7 @@ __all__ = ["ConditionConflictError", "ModelVersion", "OpenFgaApi", "StoreInfo", 
 
 T = TypeVar("T")
 
-_CREATED, _OK = 201, 200
+_CREATED, _NO_CONTENT, _OK = 201, 204, 200
 _NOT_FOUND, _CONFLICT, _TOO_MANY = 404, 409, 429
 _TRIES = 5
 _PAGE = 100
@@ -117,6 +117,12 @@ class OpenFgaApi:
     async def create_store(self, name: str) -> StoreInfo:
         """Make a store."""
         return await self._asked("POST", "/stores", {"name": name}, kind=StoreInfo)
+
+    async def delete_store(self, store_id: str) -> None:
+        """Remove a store with all that is in it."""
+        answer = await self._http.ask("DELETE", f"/stores/{store_id}")
+        if answer.status not in {_NO_CONTENT, _NOT_FOUND}:
+            raise _error(answer.status, _problem(answer))
 
     async def latest_model(self, store_id: str) -> ModelVersion | None:
         """Return the model that is in force, None if there is none."""

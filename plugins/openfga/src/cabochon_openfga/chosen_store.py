@@ -71,6 +71,14 @@ class ChosenStore:
             raise StoreUnavailableError(
                 f"OpenFGA has no store named {name!r}; make it, or set OPAL_OPENFGA_STORE_CREATE=True"
             )
-        made = await self._api.create_store(name)
-        log.info("openfga.store_created", store_id=made.id, name=name)
-        return made.id
+        return await self._made(name)
+
+    async def _made(self, name: str) -> str:
+        """Make our store, unless another agent is at it: of several the oldest is ours, and ids are in order of age."""
+        made = (await self._api.create_store(name)).id
+        oldest = min((store.id for store in await self._api.stores_named(name)), default=made)
+        if oldest != made:
+            await self._api.delete_store(made)
+            return oldest
+        log.info("openfga.store_created", store_id=made, name=name)
+        return made

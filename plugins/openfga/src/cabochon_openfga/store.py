@@ -28,7 +28,7 @@ _TUPLES_PER_CALL = 100
 _SLOWEST_BYTES_PER_S = 40_000
 """Some 500 tuples, half of what a busy PostgreSQL was seen to take."""
 _READS_AT_ONCE = 8
-_FEW = 50
+_FEW = 200
 """Up to so many tuples are asked for one by one; beyond, reading all of them takes fewer requests."""
 
 
