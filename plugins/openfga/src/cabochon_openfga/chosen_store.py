@@ -13,6 +13,9 @@ __all__ = ["ChosenStore"]
 
 log = structlog.get_logger()
 
+_SETTLED_S = 0.3
+"""A store that another agent was making at the same moment can be seen after this time."""
+
 
 class ChosenStore:
     """Finds our store, and finds it again when OpenFGA has lost it.
@@ -76,6 +79,7 @@ class ChosenStore:
     async def _made(self, name: str) -> str:
         """Make our store, unless another agent is at it: of several the oldest is ours, and ids are in order of age."""
         made = (await self._api.create_store(name)).id
+        await anyio.sleep(_SETTLED_S)
         oldest = min((store.id for store in await self._api.stores_named(name)), default=made)
         if oldest != made:
             await self._api.delete_store(made)
