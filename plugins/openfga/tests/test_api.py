@@ -10,7 +10,7 @@ from cabochon.backoff import Backoff
 from cabochon.engine_http import AnswerLostError, open_engine_http
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
-from cabochon_openfga.api import ConditionConflictError, OpenFgaApi
+from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.tuples import TupleKey, wire_tuple
 
@@ -66,7 +66,7 @@ async def test_what_is_put_off_again_and_again_is_not_available(
     [
         (GONE, StateLostError, "does not have our store"),
         (OTHERWISE, ConditionConflictError, "different condition"),
-        (NO_MODEL, StoreRejectedError, "no authorization model yet"),
+        (NO_MODEL, NoModelError, "no authorization model yet"),
         (WRONG, StoreRejectedError, "OpenFGA: Invalid tuple"),
         (Answer(status=400, body="<html>"), StoreRejectedError, "<html>"),
         (Answer(status=500, body="{}"), AnswerLostError, "answered POST"),

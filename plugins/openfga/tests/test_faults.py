@@ -8,9 +8,15 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from cabochon.document_path import DocumentPath
+from cabochon.errors import StateLostError
+from cabochon.policy_store import Changes, Refused, SetData, Write
+from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import RealOpenFga
 
 from .rig import PATIENCE_S, Rig, Row, running_agent, tuple_of
@@ -90,6 +96,23 @@ async def test_emptied_openfga_is_filled_again_when_nothing_happens(openfga: Rea
             await rig.until(lambda: any(one["event"] == "engine.state_lost" for one in events), FOUND_WITHIN_S)
         await holds(rig, wanted)
         assert await rig.asker.check("user:ann", "viewer", "document:plan")
+
+
+async def test_write_into_a_lost_store_is_no_refusal(openfga: RealOpenFga) -> None:
+    """
+    OpenFGA says of a store that it does not have that it has no model; that is a loss, and not the update's fault.
+    """
+    async with open_openfga_store(OpenFgaStoreSettings(policy_store_url=openfga.url)) as store:
+        await store.restart_token()
+        rows = msgspec.json.encode([tuple_of("user:ann", "owner", "document:plan")])
+        write = Changes((Write("w", (SetData(DocumentPath(("docs",)), rows),)),))
+        (refused,) = (await store.commit(write)).outcomes
+        assert isinstance(refused, Refused)
+        assert "no authorization model yet" in str(refused.error)
+
+        await anyio.to_thread.run_sync(openfga.restart)
+        with pytest.raises(StateLostError):
+            await store.commit(write)
 
 
 async def test_wiped_store_is_filled_again(openfga: RealOpenFga) -> None:

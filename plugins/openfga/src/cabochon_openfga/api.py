@@ -14,7 +14,7 @@ from cabochon.engine_http import Answer, AnswerLostError, EngineHttp
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon_openfga.tuples import WireCondition, WireTuple
 
-__all__ = ["ConditionConflictError", "ModelVersion", "OpenFgaApi", "StoreInfo", "TuplePage"]
+__all__ = ["ConditionConflictError", "ModelVersion", "NoModelError", "OpenFgaApi", "StoreInfo", "TuplePage"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,10 @@ _PAGE = 100
 
 class ConditionConflictError(StoreRejectedError):
     """A tuple to be written is there with another condition; OpenFGA does not overwrite it."""
+
+
+class NoModelError(StoreRejectedError):
+    """There is no model to judge a tuple by; OpenFGA says so, too, of a store that it does not have."""
 
 
 class StoreInfo(msgspec.Struct):
@@ -140,6 +144,7 @@ class OpenFgaApi:
 
         Raises:
             ConditionConflictError: one is there with another condition.
+            NoModelError: there is no model, or no store.
             StoreRejectedError: OpenFGA refuses one; the message names it.
         """
         body: dict[str, object] = {}
@@ -199,5 +204,5 @@ def _error(status: int, problem: _Problem) -> Exception:
     if status == _CONFLICT:
         return ConditionConflictError(f"OpenFGA: {problem.message}")
     if problem.code == "latest_authorization_model_not_found":
-        return StoreRejectedError("OpenFGA has no authorization model yet: tuples wait for the policies")
+        return NoModelError("OpenFGA has no authorization model yet: tuples wait for the policies")
     return StoreRejectedError(f"OpenFGA: {problem.message or f'answers with {status}'}")

@@ -11,10 +11,10 @@ import structlog
 
 from cabochon import engine_http
 from cabochon.document_path import DocumentPath
-from cabochon.errors import AnswerLostError, HeldOtherwiseError
+from cabochon.errors import AnswerLostError, HeldOtherwiseError, StateLostError
 from cabochon.facts import Call, Facts, FactSetStore, Prune
 from cabochon.policy_store import PolicyProblem, StoreTraits
-from cabochon_openfga.api import ConditionConflictError, OpenFgaApi, TuplePage
+from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi, TuplePage
 from cabochon_openfga.chosen_store import ChosenStore
 from cabochon_openfga.model.in_force import ModelInForce, PolicyChange
 from cabochon_openfga.tuples import Condition, TupleKey, WireTuple, condition_of, facts_in, wire_tuple
@@ -52,6 +52,7 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
         self._chosen = chosen
         self._model = model
         self._witnesses = Witnesses()
+        self._looked_at: str | None = None
         self._wiped = 0
 
     # --------------------------------------------------------------------------------------------------- writing
@@ -74,6 +75,10 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
         except ConditionConflictError as err:
             there = await self._there(call.writes)
             raise HeldOtherwiseError(str(err), found=there) from err
+        except NoModelError as err:
+            if await self._api.store(store_id) is None:
+                raise StateLostError("OpenFGA does not have our store any more") from err
+            raise
         except engine_http.AnswerLostError as err:
             raise AnswerLostError(str(err)) from err
         self._witnesses.written(call.writes)
@@ -103,6 +108,9 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
         tuple that it is asked for.
         """
         store_id = await self._chosen.confirmed()
+        if store_id != self._looked_at:
+            self._looked_at = store_id
+            self._witnesses.forget()
         witness = self._witnesses.next()
         if witness is not None and not (await self._api.read(store_id, key=wire_tuple(witness))).tuples:
             self._wiped += 1
