@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from cabochon import NewRecord, json_patch
+from cabochon import DocumentPath, DocumentPathError, NewRecord, json_patch
 from cabochon.json_values import JsonError
 from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback, callback_fault
 from cabochon_opal_server.pubsub.topics import expanded
@@ -30,8 +30,8 @@ def prepared(update: DataUpdate) -> DataUpdate:
     An inline document that is null counts as none and is left out, for the peer's clients refuse it.
 
     Raises:
-        InvalidUpdateError: a patch is no JSON patch, or a callback's configuration is none of an HTTP request: the
-            peer's clients refuse the whole update then.
+        InvalidUpdateError: a path is none or too deep, a patch is no JSON patch, or a callback's configuration is none
+            of an HTTP request: the peer's clients refuse the whole update then.
     """
     return replace(
         update,
@@ -61,6 +61,10 @@ def _callback(index: int, target: str | tuple[Any, ...]) -> str | tuple[Any, ...
 
 
 def _entry(index: int, entry: DataSourceEntry) -> DataSourceEntry:
+    try:
+        DocumentPath.parse(entry.dst_path)
+    except DocumentPathError as err:
+        raise InvalidUpdateError(str(err), ("entries", index, "dst_path")) from err
     inline = entry.inline
     if entry.save_method == "PATCH" and inline is not None:
         try:
