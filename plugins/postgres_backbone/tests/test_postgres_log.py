@@ -111,6 +111,37 @@ async def test_wiped_postgres_is_another_log(
         assert [b"c"] == [record.body for record in await read_all(sibling)]
 
 
+async def test_postgres_that_lost_the_end_of_the_log_is_another_log(
+    own_postgres: PostgresServer, settings: PostgresBackboneSettings
+) -> None:
+    """
+    As after a failover to a replica that was behind: numbers are given again, so nobody may resume from old ones.
+    """
+    async with (
+        open_postgres_log(settings, own_postgres.url) as updates,
+        open_postgres_log(settings, own_postgres.url) as sibling,
+    ):
+        log_id = updates.log_id
+        await updates.append(data("a", "lost", "lost too"))
+        await updates.save_documents({"scope blue": b"{}"})
+        behind = updates.follow(3)
+        for statement in ("DELETE FROM cabochon_record WHERE number > 1", "UPDATE cabochon_log SET head = 1"):
+            await to_thread.run_sync(own_postgres.execute, statement)
+        await sibling.append(data("b"))
+
+        with pytest.raises(LogReplacedError, match="lost its end"), anyio.fail_after(20):
+            async with aclosing(behind):
+                await anext(behind)
+        assert log_id != updates.log_id
+        with pytest.raises(LogReplacedError):
+            await sibling.append(data("c"))
+        assert updates.log_id == sibling.log_id
+        assert (2, 2) == ((await updates.bounds()).floor, (await updates.bounds()).head)
+        assert [3] == list(await sibling.append(data("c")))
+        assert [3] == [record.number for record in await followed(updates, 2, 3)]
+        assert {"scope blue": b"{}"} == await updates.documents()
+
+
 async def test_fleets_with_other_names_share_nothing(postgres: PostgresServer) -> None:
     """
     OPAL_BROADCAST_CHANNEL_NAME keeps them apart.

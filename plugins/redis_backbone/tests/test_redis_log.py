@@ -3,11 +3,13 @@
 import contextlib
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from anyio import to_thread
 from anyio.abc import SocketAttribute, SocketStream
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from cabochon import BackboneError, ConfigurationError, LogReplacedError
@@ -133,6 +135,50 @@ async def test_wiped_redis_is_another_log(own_redis: RedisServer, settings: Redi
             await sibling.read(0, limit=1)
         assert updates.log_id == sibling.log_id
         assert [b"c"] == [record.body for record in await read_all(sibling)]
+
+
+async def test_redis_that_lost_the_end_of_the_log_is_another_log(
+    own_redis: RedisServer, settings: RedisBackboneSettings
+) -> None:
+    """
+    As after a failover to a replica that was behind: numbers are given again, so nobody may resume from old ones.
+    """
+    async with (
+        open_redis_log(settings, own_redis.url) as updates,
+        open_redis_log(settings, own_redis.url) as sibling,
+    ):
+        log_id = updates.log_id
+        await updates.append(data("a"))
+        await updates.save_documents({"scope blue": b"{}"})
+        older = await _dumped(own_redis)
+        await updates.append(data("lost", "lost too"))
+        behind = updates.follow(3)
+        await _restored(own_redis, older)
+        await sibling.append(data("b"))
+
+        with pytest.raises(LogReplacedError, match="lost its end"), anyio.fail_after(20):
+            async with aclosing(behind):
+                await anext(behind)
+        assert log_id != updates.log_id
+        with pytest.raises(LogReplacedError):
+            await sibling.append(data("c"))
+        assert updates.log_id == sibling.log_id
+        assert (2, 2) == ((await updates.bounds()).floor, (await updates.bounds()).head)
+        assert [3] == list(await sibling.append(data("c")))
+        assert [3] == [record.number for record in await followed(updates, 2, 3)]
+        assert {"scope blue": b"{}"} == await updates.documents()
+
+
+async def _dumped(server: RedisServer) -> dict[bytes, Any]:
+    async with Redis(host="127.0.0.1", port=server.port) as client:
+        return {key: await client.dump(key) for key in await client.keys()}
+
+
+async def _restored(server: RedisServer, older: dict[bytes, Any]) -> None:
+    async with Redis(host="127.0.0.1", port=server.port) as client:
+        await client.flushall()
+        for key, dump in older.items():
+            await client.restore(key, 0, dump)
 
 
 async def test_fleets_with_other_names_share_nothing(redis: RedisServer) -> None:
