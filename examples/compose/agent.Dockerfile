@@ -4,8 +4,8 @@ COPY constraints.txt /src/
 COPY core /src/core
 COPY plugins /src/plugins
 WORKDIR /src
-RUN python -m venv /opt/cabochon
-RUN /opt/cabochon/bin/pip install --no-cache-dir -c constraints.txt ./core ./plugins/agent_api ./plugins/callbacks ./plugins/http_fetcher ./plugins/opa ./plugins/opal_source
+RUN python -m venv /opt/cabochon \
+    && /opt/cabochon/bin/pip install --no-cache-dir -c constraints.txt ./core ./plugins/agent_api ./plugins/callbacks ./plugins/http_fetcher ./plugins/opa ./plugins/opal_source
 
 FROM python:3.13-slim
 COPY --from=openpolicyagent/opa:1.22.2-static /opa /usr/local/bin/opa

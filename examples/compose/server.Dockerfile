@@ -4,8 +4,8 @@ COPY constraints.txt /src/
 COPY core /src/core
 COPY plugins /src/plugins
 WORKDIR /src
-RUN python -m venv /opt/cabochon
-RUN /opt/cabochon/bin/pip install --no-cache-dir -c constraints.txt ./core ./plugins/opal_server ./plugins/redis_backbone
+RUN python -m venv /opt/cabochon \
+    && /opt/cabochon/bin/pip install --no-cache-dir -c constraints.txt ./core ./plugins/opal_server ./plugins/redis_backbone
 
 FROM python:3.13-slim
 COPY --from=build /opt/cabochon /opt/cabochon

@@ -49,7 +49,7 @@ in_log() {
 
 # publish UPDATE
 publish() {
-    expect "The server has it on disk." '"status":"ok"' \
+    expect "The server takes it." '"status":"ok"' \
         "curl --silent --header 'content-type: application/json' --data '$1' $SERVER_URL/data/config"
 }
 

@@ -93,6 +93,8 @@ class Service(_Part):
     depends_on: dict[str, Dependency] = Field(default_factory=dict[str, Dependency])
     healthcheck: Healthcheck | None = None
     stop_grace_period: str = "10s"
+    read_only: bool = False
+    tmpfs: list[str] = Field(default_factory=list[str])
     cap_drop: list[str] = Field(default_factory=list[str])
     security_opt: list[str] = Field(default_factory=list[str])
 

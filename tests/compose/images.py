@@ -32,12 +32,18 @@ def build(dockerfile: Dockerfile, folder: Path) -> Path:
         elif instruction == "WORKDIR":
             workdir = folder / rest.lstrip("/")
         elif instruction == "RUN":
-            first, *others = [word.replace(_WHERE, str(installed)) for word in shlex.split(rest)]
-            command = [sys.executable if first == "python" else first, *others]
-            clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPAL_", "PYTHON"))}
-            done = subprocess.run(command, cwd=workdir, env=clean, capture_output=True, text=True, check=False)
-            assert 0 == done.returncode, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
+            command = rest.replace(_WHERE, str(installed))
+            done = subprocess.run(
+                ["sh", "-c", command], cwd=workdir, env=_environment(), capture_output=True, text=True, check=False
+            )
+            assert 0 == done.returncode, f"{command}\n{done.stdout}{done.stderr}"
     return installed
+
+
+def _environment() -> dict[str, str]:
+    """No variable of Cabochon's or Python's, and this Python as `python`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPAL_", "PYTHON"))}
+    return clean | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def _copy(source: Path, target: Path, *, as_folder: bool) -> None:

@@ -20,6 +20,7 @@ from cabochon_opa.testing import free_port, opa_or_skip
 from cabochon_redis_backbone.testing import program
 
 from .compose_file import EXAMPLE, ComposeFile, Service
+from .programs import program_or_skip
 
 __all__ = ["PATIENCE_S", "LocalFleet"]
 
@@ -43,6 +44,7 @@ class LocalFleet:
         self._ports: dict[tuple[str, str], int] = {}
         self._hosts = re.compile(rf"(?<![\w.-])(?P<host>{'|'.join(self.compose.services)}|{_SELF}):(?P<port>\d+)\b")
         self._programs = {"/opa": str(opa_or_skip()), "redis-server": program()}
+        self._programs["redis-cli"] = program_or_skip("redis-cli")
 
     def __enter__(self) -> Self:
         """Start each service once what it depends on is as far as it says."""
@@ -75,6 +77,13 @@ class LocalFleet:
         """Where a port of a service is."""
         return f"http://127.0.0.1:{self._ports[service, str(port)]}"
 
+    def from_outside(self, text: str) -> str:
+        """Say the same with local ports, where it names published ones."""
+        for name, service in self.compose.services.items():
+            for port in service.published:
+                text = text.replace(f"http://{port.host}:{port.published}", self.url(name, port.target))
+        return text
+
     def start(self, name: str) -> None:
         """Start a service."""
         with self.log_file(name).open("ab") as log:
@@ -88,11 +97,12 @@ class LocalFleet:
             )
 
     def stop(self, name: str) -> None:
-        """End a service as a container is ended."""
-        process = self._processes.get(name)
+        """End a service as a container is ended; ours end in good order."""
+        process, service = self._processes.get(name), self.compose.services[name]
         if process is not None:
             process.terminate()
-            process.wait(self.compose.services[name].grace_s)
+            status = process.wait(service.grace_s)
+            assert service.command[0] != "cabochon" or status == 0, f"{name} has ended with {status}: {self.log(name)}"
 
     def kill(self) -> None:
         """End whatever still runs."""
@@ -129,7 +139,7 @@ class LocalFleet:
         """A service's own variables, and what a process of this machine needs beside them."""
         path = [str(Path(sys.executable).parent), str(self.folder / "bin"), os.environ["PATH"]]
         own = {key: self._local(name, text) for key, text in self.compose.services[name].environment.items()}
-        return {"PATH": os.pathsep.join(path), "HOME": str(self.folder), **own}
+        return {"PATH": os.pathsep.join(path), "HOME": str(self.folder / "nowhere"), **own}
 
     def mounted(self, name: str, target: str) -> Path:
         """The local folder or file of a mount."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import time
 import uuid
@@ -20,6 +21,7 @@ import pytest
 
 from .compose_file import EXAMPLE
 from .local_fleet import PATIENCE_S, LocalFleet
+from .programs import program_or_skip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -266,6 +268,36 @@ def test_policy_that_is_changed_is_committed_and_followed(walk: Walk) -> None:
     assert "nothing has changed" == unchanged
 
 
+def test_healthcheck_notices_an_opa_that_is_gone(walk: Walk) -> None:
+    """
+    The container's and that of its agent; both turn healthy again once OPA is back, with policies and data in it.
+    """
+    fleet = walk.fleet
+    fleet.stop("opa")
+    _until(lambda: not fleet.is_healthy("agent-bundle"), "agent-bundle is still ready")
+    assert not fleet.is_healthy("opa")
+    assert fleet.is_healthy("agent-inline")
+    fleet.start("opa")
+    fleet.wait_until_healthy("opa")
+    fleet.wait_until_healthy("agent-bundle")
+
+    assert "customer" == walk.rule("opa", "users/eve/role")
+    assert walk.rule("opa", "delivery/allow", {"courier": "eve", "country": "DE"}) is False
+
+
+def test_commands_of_the_readme_are_answered_as_it_says(walk: Walk) -> None:
+    """
+    Those that ask the services: each goes through, and shows what the page shows.
+    """
+    curl = program_or_skip("curl")
+    commands = re.findall(r"^\$ curl (.+)\n([{].*)?", (EXAMPLE / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert commands
+    for arguments, shown in commands:
+        local = walk.fleet.from_outside(arguments)
+        done = subprocess.run([curl, "-sSf", *shlex.split(local)], capture_output=True, text=True, check=True)
+        assert not shown or json.loads(shown) == json.loads(done.stdout)
+
+
 def _walkthrough(fleet: LocalFleet, **other: str) -> subprocess.CompletedProcess[str]:
     logs = fleet.folder / "logs"
     logs.write_text(f'#!/bin/sh\nexec cat "{fleet.folder}/$1.log"\n')
@@ -277,8 +309,9 @@ def _walkthrough(fleet: LocalFleet, **other: str) -> subprocess.CompletedProcess
         "DATA": str(fleet.mounted("application", "/example/data")),
         "LOGS": str(logs),
     }
+    program_or_skip("curl")
     return subprocess.run(
-        [EXAMPLE / "walkthrough.sh"],
+        [program_or_skip("bash"), EXAMPLE / "walkthrough.sh"],
         env={**os.environ, **where, **other},
         capture_output=True,
         text=True,
@@ -305,7 +338,7 @@ def test_walkthrough_goes_as_promised(walk: Walk) -> None:
     ("variable", "value", "step", "missing"),
     [
         ("OPA_URLS", "http://127.0.0.1:1", "1.", "ready is true."),
-        ("SERVER_URL", "http://127.0.0.1:1", "3.", "The server has it on disk."),
+        ("SERVER_URL", "http://127.0.0.1:1", "3.", "The server takes it."),
         ("APPLICATION_URL", "http://127.0.0.1:1", "4.", "Bob may deliver in the United States: true."),
         ("LOGS", "true", "6.", "Published."),
     ],
