@@ -11,6 +11,6 @@ FROM python:3.13-slim
 COPY --from=openpolicyagent/opa:1.22.2-static /opa /usr/local/bin/opa
 COPY --from=build /opt/cabochon /opt/cabochon
 ENV PATH=/opt/cabochon/bin:$PATH
-RUN useradd --system --uid 10001 cabochon
+RUN useradd --uid 10001 --no-create-home cabochon
 USER 10001
 CMD ["cabochon", "agent", "run"]

@@ -11,7 +11,7 @@ FROM python:3.13-slim
 COPY --from=build /opt/cabochon /opt/cabochon
 ENV PATH=/opt/cabochon/bin:$PATH
 # Volumes that are mounted here belong to the one who uses them.
-RUN useradd --system --uid 10001 cabochon \
+RUN useradd --uid 10001 --no-create-home cabochon \
     && install --directory --owner=cabochon /var/lib/cabochon /policy-repo
 USER 10001
 CMD ["cabochon", "server", "run"]
