@@ -335,22 +335,23 @@ def test_walkthrough_goes_as_promised(walk: Walk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "step", "missing"),
+    ("broken", "patience_s", "step", "missing"),
     [
-        ("OPA_URLS", "http://127.0.0.1:1", "1.", "ready is true."),
-        ("SERVER_URL", "http://127.0.0.1:1", "3.", "The server takes it."),
-        ("APPLICATION_URL", "http://127.0.0.1:1", "4.", "Bob may deliver in the United States: true."),
-        ("LOGS", "true", "6.", "Published."),
+        ({"OPA_URLS": "http://127.0.0.1:1"}, 1, "1.", "ready is true."),
+        ({"SERVER_URL": "http://127.0.0.1:1"}, 1, "3.", "The server takes it."),
+        # Steps before the one that is broken have to wait for agents.
+        ({"APPLICATION_URL": "http://127.0.0.1:1"}, 15, "4.", "Bob may deliver in the United States: true."),
+        ({"LOGS": "true"}, 15, "6.", "Published."),
     ],
     ids=["no-opa", "no-server", "no-source", "no-logs"],
 )
 def test_walkthrough_ends_where_a_promise_is_broken(
-    walk: Walk, variable: str, value: str, step: str, missing: str
+    walk: Walk, broken: dict[str, str], patience_s: int, step: str, missing: str
 ) -> None:
     """
     With what it did not find, and not with 0.
     """
-    done = _walkthrough(walk.fleet, PATIENCE="1", **{variable: value})
+    done = _walkthrough(walk.fleet, PATIENCE=str(patience_s), **broken)
     _, _, last = done.stdout.rpartition("\n== ")
 
     assert last.startswith(step)
