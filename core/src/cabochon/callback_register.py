@@ -73,7 +73,8 @@ class CallbackRegister:
             return dict(self._default)
         given = {name: value for name, value in config.items() if value is not None}
         complete = {**self._default, **given}
-        default_headers, given_headers = self._default.get("headers") or {}, given.get("headers", {})
+        default_headers: object = self._default.get("headers") or {}
+        given_headers: object = given.get("headers", {})
         # What is no headers is kept: whoever delivers to it says what is wrong with it.
         if isinstance(default_headers, dict) and isinstance(given_headers, dict):
             ours, theirs = cast("dict[str, Any]", default_headers), cast("dict[str, Any]", given_headers)

@@ -3,7 +3,7 @@
 import contextlib
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -169,16 +169,19 @@ async def test_redis_that_lost_the_end_of_the_log_is_another_log(
         assert {"scope blue": b"{}"} == await updates.documents()
 
 
-async def _dumped(server: RedisServer) -> dict[bytes, Any]:
+async def _dumped(server: RedisServer) -> dict[Any, Any]:
     async with Redis(host="127.0.0.1", port=server.port) as client:
-        return {key: await client.dump(key) for key in await client.keys()}
+        # Its signatures have no types.
+        untyped = cast("Any", client)
+        return {key: await untyped.dump(key) for key in await untyped.keys()}
 
 
-async def _restored(server: RedisServer, older: dict[bytes, Any]) -> None:
+async def _restored(server: RedisServer, older: dict[Any, Any]) -> None:
     async with Redis(host="127.0.0.1", port=server.port) as client:
-        await client.flushall()
+        untyped = cast("Any", client)
+        await untyped.flushall()
         for key, dump in older.items():
-            await client.restore(key, 0, dump)
+            await untyped.restore(key, 0, dump)
 
 
 async def test_fleets_with_other_names_share_nothing(redis: RedisServer) -> None:

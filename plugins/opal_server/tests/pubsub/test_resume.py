@@ -128,6 +128,16 @@ async def test_large_updates_that_were_missed_come_all(rig: Rig) -> None:
     assert [1, 2, 3, 4] == [number for _, number, _ in await socket.noted(4)]
 
 
+async def test_more_may_have_been_missed_than_may_wait(tmp_path: Path) -> None:
+    async with running(tmp_path, {"OPAL_CLIENT_MAX_WAITING_MESSAGES": "10"}) as rig:
+        _, fresh = await resumed(rig, "", 0, "t")
+        for value in range(300):
+            await published(rig, "t", value)
+        socket, answer = await resumed(rig, fresh["log"], 0, "t")
+        assert answer["resumed"]
+        assert list(range(1, 301)) == [number for _, number, _ in await socket.noted(300)]
+
+
 async def test_who_leaves_while_it_is_told_what_it_missed_costs_nothing_more(tmp_path: Path) -> None:
     """The task that tells it ends, and what waited for it is forgotten."""
     async with open_sqlite_log(SqliteLogSettings(), f"sqlite:{tmp_path}/log.db") as updates:

@@ -134,11 +134,12 @@ class Hub:
         """Read what it missed; at the end no record may come in between this and the live ones."""
         subscriber.number = after
         while subscriber.number < self.number and not subscriber.closed:
-            await subscriber.room()
             goal = self.number
             page = await self._backbone.read(subscriber.number, limit=_PAGE)
             for record in page:
                 if record.number <= goal:
+                    # A page may be more than may wait.
+                    await subscriber.room()
                     self._offer(subscriber, record)
             # Only an empty page says that there is no more up to the goal: compaction leaves gaps, and pages of large
             # records are short.
