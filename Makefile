@@ -45,7 +45,7 @@ help: ## List the targets
 	@echo '  PYTHON=... picks another:  make clean test PYTHON=python3.12'
 
 demo: $(VENV)/.stamp-demo ## See it work: the whole pipeline in this terminal, offline
-	@PATH="$$PATH:$$($(BIN)/python tests/engines.py --folder)" $(BIN)/cabochon demo $(ARGS)
+	@PATH="$$PATH:$$($(BIN)/python tests/engines.py --folders)" $(BIN)/cabochon demo $(ARGS)
 
 test: $(VENV)/.stamp-dev ## Run the tests, in random order
 	@$(BIN)/python tests/engines.py --optional

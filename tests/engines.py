@@ -2,16 +2,18 @@
 
     python tests/engines.py              build what is missing; it is an error if that can't be
     python tests/engines.py --optional   the same before the tests, which skip without an engine: an error only in CI
-    python tests/engines.py --folder     say where the engines are kept
+    python tests/engines.py --folders    say where the engines are kept, as PATH has it
 
-Of several processes that ask at once, one builds and the others wait for it. The databases that backbones keep their
-log in are the system's: in CI Debian's packages are installed where they are missing, elsewhere nothing is.
+Which there are the plugins say: `ENGINE` in a plugin's module `testing` is a `GoEngine`. Of several processes that ask
+at once, one builds and the others wait for it. The databases that backbones keep their log in are the system's: in CI
+Debian's packages are installed where they are missing, elsewhere nothing is.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import importlib
 import os
 import shutil
 import subprocess
@@ -21,9 +23,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cabochon_opa.testing import OPA_VERSION, kept_opa
+from cabochon.testing.real_engine import GoEngine
 
-MODULE = f"github.com/open-policy-agent/opa@v{OPA_VERSION}"
+__all__ = ["engines"]
+
+_ROOT = Path(__file__).parents[1]
 _USUAL_GO = Path("/usr/local/go/bin/go")
 
 
@@ -36,43 +40,56 @@ def find_go() -> str | None:
     return shutil.which("go") or (str(_USUAL_GO) if os.access(_USUAL_GO, os.X_OK) else None)
 
 
-def provide_opa() -> str:
-    """Make sure that there is an OPA, and say which; "" if it was there before.
+def engines() -> list[GoEngine]:
+    """List the engines of all plugins that are there, by the plugins' names."""
+    found: list[GoEngine] = []
+    for file in sorted(_ROOT.glob("plugins/*/src/*/testing.py")):
+        engine = getattr(importlib.import_module(f"{file.parent.name}.testing"), "ENGINE", None)
+        if isinstance(engine, GoEngine):
+            found.append(engine)
+    return found
+
+
+def provide(engine: GoEngine) -> str:
+    """Make sure that the engine is there, and say so; "" if it was there before.
 
     Raises:
-        MissingError: there is none, and it can't be built.
+        MissingError: it is not, and it can't be built.
     """
-    kept = kept_opa()
+    kept = engine.kept
     if kept.is_file():
         return ""
+    called = f"{engine.name} {engine.version}"
     go = find_go()
     if go is None:
-        found = shutil.which("opa")
+        found = shutil.which(engine.name)
         if found is None:
             raise MissingError(
-                f"no opa on PATH, and no Go to build OPA {OPA_VERSION} with: install either, then `make engines`"
+                f"no {engine.name} on PATH, and no Go to build {called} with: install either, then `make engines`"
             )
-        return f"no Go to build OPA {OPA_VERSION} with: taking {found}"
+        return f"no Go to build {called} with: taking {found}"
     with _locked(kept.parent.with_name(f"{kept.parent.name}.lock")):
         if kept.is_file():
             return ""
-        print(f"building OPA {OPA_VERSION} with Go (once, two to four minutes) into {kept.parent}", flush=True)
-        _build(go, kept)
-    return f"OPA {OPA_VERSION} is there"
+        print(f"building {called} with Go (once, some minutes) into {kept.parent}", flush=True)
+        _build(go, engine)
+    return f"{called} is there"
 
 
-def _build(go: str, target: Path) -> None:
+def _build(go: str, engine: GoEngine) -> None:
+    target = engine.kept
+    module = f"{engine.module}@v{engine.version}"
     with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".building-") as folder:
         environment = {**os.environ, "GOBIN": folder, "CGO_ENABLED": "0", "GOFLAGS": ""}
-        command = [go, "install", MODULE]
+        command = [go, "install", module]
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
-            raise MissingError(f"`go install {MODULE}` failed: {said}")
+            raise MissingError(f"`go install {module}` failed: {said}")
         target.parent.mkdir(exist_ok=True)
-        (Path(folder) / "opa").replace(target)
+        (Path(folder) / engine.name).replace(target)
 
 
 def provide_databases() -> str:
@@ -122,21 +139,22 @@ def main() -> int:
     """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(description="Build the engines that tests run against.")
     parser.add_argument("--optional", action="store_true", help="without them tests skip: an error only in CI")
-    parser.add_argument("--folder", action="store_true", help="only say where they are kept")
+    parser.add_argument("--folders", action="store_true", help="only say where they are kept")
     given = parser.parse_args()
-    if given.folder:
-        print(kept_opa().parent)
+    if given.folders:
+        print(os.pathsep.join(str(engine.kept.parent) for engine in engines()))
         return 0
-    try:
-        said = provide_opa()
-    except MissingError as err:
-        needed = not given.optional or _in_ci()
-        print(f"make: {err}" if needed else f"the tests of OPA will skip: {err}", file=sys.stderr)
-        if needed:
-            return 1
-    else:
-        if said or not given.optional:
-            print(said or f"OPA {OPA_VERSION} is in {kept_opa().parent}")
+    for engine in engines():
+        try:
+            said = provide(engine)
+        except MissingError as err:
+            needed = not given.optional or _in_ci()
+            print(f"make: {err}" if needed else f"the tests of {engine.name} will skip: {err}", file=sys.stderr)
+            if needed:
+                return 1
+        else:
+            if said or not given.optional:
+                print(said or f"{engine.name} {engine.version} is in {engine.kept.parent}")
     try:
         said = provide_databases()
     except MissingError as err:

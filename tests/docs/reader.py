@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from cabochon_opa.testing import kept_opa
-
+from ..engines import engines  # noqa: TID252 - the tests' own script
 from .pages import ROOT, Command, Snippet, commands
 
 __all__ = ["Reader", "is_elsewhere", "is_run"]
@@ -97,7 +96,8 @@ class Reader:
     def __enter__(self) -> Self:
         """Prepare a clean environment, and a free port for each that the page names."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPAL_", "COV", "PYTEST"))}
-        path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", ""), str(kept_opa().parent)])
+        kept_engines = [str(engine.kept.parent) for engine in engines()]
+        path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", ""), *kept_engines])
         self.environment = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "PYTHONPATH": "."}
         self.environment["PYTEST_ADDOPTS"] = "-p no:randomly -p no:cacheprovider"
         self.environment.pop("COLUMNS", None)

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from cabochon_opa.testing import NoOpaError, opa_binary
-
+from ..engines import engines  # noqa: TID252 - the tests' own script
 from .pages import ROOT, Snippet, commands, links, pages, slugs, snippets
 from .reader import Reader, is_elsewhere, is_run
 
 PAGES = pages()
 ALL = [snippet for page in PAGES for snippet in snippets(page)]
 FOLLOWED = [page for page in PAGES if any(is_run(snippet) for snippet in snippets(page))]
-
-
-def _require_opa() -> None:
-    try:
-        opa_binary()
-    except NoOpaError as err:
-        if os.environ.get("CI", "").lower() in {"", "0", "false"}:
-            pytest.skip(str(err))
-        pytest.fail(str(err))
 
 
 def name(page: Path) -> str:
@@ -40,8 +29,9 @@ def test_page_can_be_followed(page: Path, tmp_path: Path) -> None:
     """
     Whoever follows a page, in an empty folder and from top to bottom, sees what the page shows.
     """
-    if "POLICY_STORE_TYPE=OPA" in page.read_text("utf-8"):
-        _require_opa()
+    for engine in engines():
+        if f"POLICY_STORE_TYPE={engine.name.upper()}" in page.read_text("utf-8"):
+            engine.or_skip()
     with Reader(tmp_path, page) as reader:
         for snippet in snippets(page):
             reader.follow(snippet)

@@ -47,7 +47,7 @@ def _text(module: str) -> str:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(f"{package} is not installed: run make venv")
-    return Path(spec.submodule_search_locations[0], f"{name}.py").read_text()
+    return Path(spec.submodule_search_locations[0], f"{name.replace('.', '/')}.py").read_text()
 
 
 def judge(mutant: Mutant | None) -> Verdict:

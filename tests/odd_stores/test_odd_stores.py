@@ -18,9 +18,10 @@ from cabochon.policy_store import (
     Unknown,
     Write,
 )
+from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.policy_store_contract import PolicyStoreContract
 
-from .fact_set_store import FactSetEngine, FactSetStore
+from .fact_set_store import FactSetEngine, OddFactStore
 from .policy_only_store import PolicyOnlyEngine, PolicyOnlyStore
 
 EVERY_POWER = frozenset({"export", "json_patch", "marker", "ownership", "read_back", "restart_token", "validation"})
@@ -28,27 +29,37 @@ DOCS, TEAMS = DocumentPath(("docs",)), DocumentPath(("teams",))
 READ, WRITE = ("ann", "reads", "plan"), ("ann", "writes", "plan")
 
 
-class TestFactSetStore(PolicyStoreContract):
-    """A store of facts keeps the contract."""
+class TestFactSetStore(FactStoreContract):
+    """A store of facts keeps the contract, and that of facts."""
 
-    missing_powers = EVERY_POWER
+    missing_powers = EVERY_POWER - {"ownership"} | {"attributes"}
     example_data = (SetData(DOCS, b'[["ann","reads","plan"]]'), SetData(TEAMS, b'[["ann","reads","plan"]]'))
 
     @pytest.fixture
     def engine(self) -> FactSetEngine:
-        return FactSetEngine()
+        return FactSetEngine(banned={"mallory"})
 
     @pytest.fixture
-    def store(self, engine: FactSetEngine) -> FactSetStore:
-        return FactSetStore(engine)
+    def store(self, engine: FactSetEngine) -> OddFactStore:
+        return OddFactStore(engine)
 
     @pytest.fixture
     def open_again(self, engine: FactSetEngine) -> Callable[[], AbstractAsyncContextManager[PolicyStore]]:
-        return lambda: nullcontext(FactSetStore(engine))
+        return lambda: nullcontext(OddFactStore(engine))
 
     @pytest.fixture
-    def unreachable_store(self) -> FactSetStore:
-        return FactSetStore(FactSetEngine(up=False))
+    def open_pruning(self, engine: FactSetEngine) -> Callable[[], AbstractAsyncContextManager[OddFactStore]]:
+        return lambda: OddFactStore(engine, prune="all").opened()
+
+    @pytest.fixture
+    def unreachable_store(self) -> OddFactStore:
+        return OddFactStore(FactSetEngine(up=False))
+
+    def fact(self, number: int) -> object:
+        return [f"user{number}", "reads", "plan"]
+
+    def refused_fact(self) -> object:
+        return ["mallory", "reads", "plan"]
 
 
 class TestPolicyOnlyStore(PolicyStoreContract):
@@ -80,7 +91,7 @@ def one(*changes: SetData | DeleteData) -> Changes:
 async def test_fact_of_two_owners_stays_until_both_let_go() -> None:
     """A fact that two paths own goes when the last of them gives it up."""
     engine = FactSetEngine()
-    store = FactSetStore(engine)
+    store = OddFactStore(engine)
     await store.commit(one(SetData(DOCS, b'[["ann","reads","plan"],["ann","writes","plan"]]')))
     await store.commit(one(SetData(TEAMS, b'[["ann","reads","plan"]]')))
     await store.commit(one(SetData(DOCS, b"[]")))
@@ -93,7 +104,7 @@ async def test_fact_of_two_owners_stays_until_both_let_go() -> None:
 async def test_put_replaces_the_facts_of_its_path() -> None:
     """A PUT leaves no fact of its path that it does not name."""
     engine = FactSetEngine()
-    store = FactSetStore(engine)
+    store = OddFactStore(engine)
     for value in (b'[["ann","reads","plan"]]', b'[["ann","writes","plan"]]'):
         await store.commit(one(SetData(DOCS, value)))
 
@@ -104,7 +115,7 @@ async def test_put_replaces_the_facts_of_its_path() -> None:
 async def test_lost_answer_may_have_landed_or_not(lands: bool, expected: set[object]) -> None:  # noqa: FBT001
     """A write whose answer is lost is `Unknown`, the others of its commit are not; trying it again settles it."""
     engine = FactSetEngine(lose_answers=[lands])
-    store = FactSetStore(engine)
+    store = OddFactStore(engine)
     write = Write("lost", (SetData(DOCS, b'[["ann","reads","plan"]]'),))
     result = await store.commit(Changes((write, Write("other", (DeleteData(TEAMS),)))))
     assert [Unknown, Applied] == [type(outcome) for outcome in result.outcomes]
@@ -118,15 +129,7 @@ async def test_refused_write_of_facts_harms_no_other() -> None:
     """Where each write is atomic by itself, one that is refused leaves the others of its commit in force."""
     engine = FactSetEngine()
     good, bad = SetData(DOCS, b'[["ann","reads","plan"]]'), SetData(TEAMS, b'{"no": "facts"}')
-    result = await FactSetStore(engine).commit(Changes((Write("bad", (good, bad)), Write("good", (good,)))))
+    result = await OddFactStore(engine).commit(Changes((Write("bad", (good, bad)), Write("good", (good,)))))
 
     assert [Refused, Applied] == [type(outcome) for outcome in result.outcomes]
     assert {READ} == engine.facts
-
-
-async def test_write_beyond_the_limit_is_refused() -> None:
-    """The engine takes three changes at a time, as declared."""
-    engine = FactSetEngine()
-    result = await FactSetStore(engine).commit(one(*[DeleteData(DOCS)] * 4))
-
-    assert isinstance(result.outcomes[0], Refused)

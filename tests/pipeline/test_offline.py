@@ -24,6 +24,8 @@ from cabochon.testing.in_process_source import InProcessSource
 from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_mock_store.listener import MockHealthListener
 
+# The odd stores are tests themselves, and in no distribution.
+from ..odd_stores.fact_set_store import Fact, FactSetEngine, OddFactStore  # noqa: TID252
 from .conftest import HandSource, Running
 
 POLICIES = {"a.rego": "package a", "b.rego": "package b"}
@@ -342,3 +344,35 @@ async def test_backup_of_another_store_is_moved_aside(tmp_path: Path) -> None:
             pass
 
     assert ["store_backup.unusable"] == [event["event"] for event in events if event["log_level"] == "error"]
+
+
+async def test_backup_knows_which_facts_an_earlier_life_left(tmp_path: Path) -> None:
+    """
+    An engine of facts does not say whose they are: what a path owned before, and does not now, goes all the same.
+    """
+    facts = FactSetEngine({fact("other")})
+
+    @asynccontextmanager
+    async def a_life(documents: dict[str, Any]) -> AsyncGenerator[Running]:
+        settings = CoreSettings.model_validate({"offline_mode_enabled": True, "probe_interval": 0.05})
+        source = HandSource()
+        source.base = bases(documents)
+        async with open_store_backup(tmp_path / "store.db", interval_s=0.01, store="ODD") as backup:
+            pipeline = Pipeline(PipelineParts(store=OddFactStore(facts), source=source, backup=backup), settings)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(pipeline.run)
+                await source.send.send(Connected())
+                yield Running(pipeline, source, MockEngine())
+                pipeline.stop()
+        source.close()
+
+    async with a_life({"/a": [fact("ann"), fact("bob")], "/b": [fact("eve")]}) as first:
+        await first.until(lambda: first.pipeline.log.ready, "ready")
+        assert facts.facts == {fact("ann"), fact("bob"), fact("eve"), fact("other")}
+    async with a_life({"/a": [fact("ann"), fact("cid")]}) as second:
+        await second.until(lambda: second.pipeline.log.synced, "synced")
+        await second.until(lambda: facts.facts == {fact("ann"), fact("cid"), fact("other")}, "bob and eve are gone")
+
+
+def fact(user: str) -> Fact:
+    return user, "reads", "plan"

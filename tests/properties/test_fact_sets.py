@@ -1,20 +1,25 @@
-"""The same promises with an engine of facts: no documents, no marker, no read back, three changes at a time."""
+"""The same promises with an engine of facts: no documents, no marker, no read back, three facts at a time."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from datetime import timedelta
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cabochon.facts import Call
+from cabochon.facts import Facts as FactsByKey
 from cabochon.json_values import decode
-from cabochon.policy_store import Changes, CommitResult
+from cabochon.policy_store import Changes, CommitResult, StoreTraits
 from cabochon.scheduler import EntryState
 
 # The odd stores are tests themselves, and in no distribution.
-from ..odd_stores.fact_set_store import MAX_CHANGES, FactSetEngine, FactSetStore  # noqa: TID252
+from ..odd_stores.fact_set_store import MAX_CHANGES, Fact, FactSetEngine, OddFactStore  # noqa: TID252
 from . import model, peek
 from .virtual import BrokenPromiseError, run
 from .world import Fetch, Plan, a_world
@@ -22,9 +27,15 @@ from .world import Fetch, Plan, a_world
 Facts: TypeAlias = dict[tuple[str, ...], list[list[str]]]
 
 NO_FACTS = {"no": "facts"}
+BANNED = "mallory"
 
 _paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b"])
 _facts = st.lists(st.sampled_from([["ann", "reads", "plan"], ["bob", "reads", "plan"]]), max_size=2, unique_by=str)
+_some_banned = st.lists(
+    st.sampled_from([[BANNED, "reads", "plan"], *([f"user{number}", "reads", "plan"] for number in range(5))]),
+    max_size=6,
+    unique_by=str,
+)
 _fetches = st.none() | st.builds(Fetch, st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0, 0, 3]))
 
 
@@ -42,6 +53,7 @@ _plans = st.one_of(
     st.builds(_more, _paths, st.sampled_from([["eve", "writes", "plan"], ["ann", "writes", "plan"]]), _fetches),
     st.builds(_put, _paths, st.just(NO_FACTS), st.none()),
 )
+_alone: st.SearchStrategy[tuple[Plan, ...]] = st.tuples(st.builds(_put, _paths, _some_banned, st.none()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +77,14 @@ _lost: st.SearchStrategy[tuple[bool, ...]] = st.lists(st.booleans(), max_size=3)
 _events = st.lists(
     st.one_of(
         st.builds(Send, _gaps, _several),
-        st.builds(Send, _gaps, _several),
+        st.builds(Send, _gaps, _alone),
         st.builds(Trouble, _gaps, st.sampled_from([0.0, 0.5, 7.0]), _lost),
     ),
     max_size=10,
 )
 
 
-class _SlowStore(FactSetStore):
+class _SlowStore(OddFactStore):
     """Takes its time, and sees that no commit is larger than the engine can take."""
 
     async def commit(self, changes: Changes) -> CommitResult:
@@ -109,10 +121,13 @@ def _written(owned: Facts, outcome: peek.Outcome) -> list[list[str]]:
 
 def _is_refused(owned: Facts, outcome: peek.Outcome) -> bool:
     try:
-        _written(owned, outcome)
+        return any(BANNED in fact for fact in _written(owned, outcome))
     except model.RefusedError:
         return True
-    return False
+
+
+def _is_refusable(plan: Plan) -> bool:
+    return plan.value == NO_FACTS or BANNED in str(plan.value)
 
 
 def _as_sets(facts: Facts) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
@@ -138,7 +153,7 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
     """Each path owns the facts that were saved there last, whatever answers were lost and however long it was down."""
 
     async def main() -> None:
-        facts = FactSetEngine()
+        facts = FactSetEngine(banned={BANNED})
         async with a_world(store=lambda _engine, _tasks: _SlowStore(facts), listeners={}, seed=seed) as world:
             world.connect()
             sent = 0
@@ -147,7 +162,7 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
                 await anyio.sleep(event.after_s)
                 if isinstance(event, Send):
                     # What only the engine can judge, and judges when it is back, is for a test of its own.
-                    plans = [plan for plan in event.plans if plan.value != NO_FACTS or not down]
+                    plans = [plan for plan in event.plans if not (down and _is_refusable(plan))]
                     world.send(f"u{sent}", *plans or [Plan("/b", [])])
                     sent += 1
                 else:
@@ -157,9 +172,77 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
                     facts.up = True
             await world.settled()
             owned = _as_sets(_expected(world.attempts))
-            assert owned == {path: set(held) for path, held in facts.facts_by_path.items() if held}
+            assert set[tuple[str, ...]]().union(*owned.values()) == facts.facts
             desired = peek.desired(world.pipeline)
             assert owned == _as_sets({path: decode(desired.read(path) or b"[]") for path in desired.owned()})
             assert sent == sum(attempt.kind is peek.Kind.LIVE for attempt in world.attempts)
 
     run(main, seed=seed)
+
+
+class _TardyStore(OddFactStore):
+    """Takes a second for a call of at most three facts, and says so."""
+
+    traits: ClassVar[StoreTraits] = dataclasses.replace(OddFactStore.traits, slowest_bytes_per_s=20)
+
+    async def write_facts(self, call: Call[Fact, None]) -> None:
+        await anyio.sleep(1)
+        await super().write_facts(call)
+
+
+def test_a_large_set_has_the_time_that_it_needs() -> None:
+    """A commit may take longer than its deadline as the engine is slow, and the engine does not count as lost."""
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        many = [[f"user{number}", "reads", "plan"] for number in range(90)]
+        store = _TardyStore(facts)
+        async with a_world(
+            store=lambda _engine, _tasks: store, listeners={}, commit_deadline=timedelta(seconds=5)
+        ) as world:
+            world.connect()
+            world.send("large", Plan("/large", many))
+            await world.settled()
+            assert len(facts.facts) == 90
+            assert world.attempt("large").outcomes[0].in_force
+            counters = world.pipeline.metrics.snapshot()
+            assert not counters.keys() & {"engine.lost", "commits.answers_lost"}
+
+    run(main)
+
+
+_held = st.lists(st.sampled_from([("ann", "reads", "plan"), ("old", "reads", "plan"), ("old", "reads", "plans")]))
+
+
+@given(held=_held, written=_facts, later=_facts, read_s=st.sampled_from([0.0, 0.4, 3.0, 20.0]))
+def test_facts_of_an_earlier_life_go_once_this_one_is_synced(
+    held: list[Fact], written: list[list[str]], later: list[list[str]], read_s: float
+) -> None:
+    """With `prune=all` they stay until the first sync is complete, however long reading them takes, and go then."""
+
+    class Pruning(OddFactStore):
+        async def read_facts(self) -> AsyncIterator[FactsByKey[Fact, None]]:
+            for fact in list(self.engine.facts):
+                await anyio.sleep(read_s)
+                yield {fact: None}
+
+    async def main() -> None:
+        facts = FactSetEngine(set(held))
+        opened = Pruning(facts, prune="all").opened()
+        async with opened as store, a_world(store=lambda _engine, _tasks: store, listeners={}) as world:
+            world.base(Plan("/base", written, fetch=Fetch(2.0)))
+            world.connect()
+            await anyio.sleep(1.5)
+            assert set(held) <= facts.facts
+            await world.until(lambda: peek.log_of(world.pipeline).ready, within_s=200)
+            assert facts.facts == set(map(_fact, written))
+            world.send("later", Plan("/later", later))
+            await world.settled()
+            assert facts.facts == set(map(_fact, [*written, *later]))
+
+    run(main)
+
+
+def _fact(row: list[str]) -> Fact:
+    subject, relation, thing = row
+    return subject, relation, thing

@@ -23,7 +23,7 @@ from cabochon_mock_store.listener import MockHealthListener
 from cabochon_mock_store.store import MockPolicyStore
 
 # The odd stores are tests themselves, and in no distribution.
-from ..odd_stores.fact_set_store import FactSetEngine, FactSetStore  # noqa: TID252
+from ..odd_stores.fact_set_store import FactSetEngine, OddFactStore  # noqa: TID252
 from . import model, peek
 from .checks import veto
 from .test_rules_engine import bundle
@@ -150,17 +150,17 @@ def test_rule_08_facts_that_are_refused_after_an_outage_leave_those_before() -> 
 
     async def main() -> None:
         facts = FactSetEngine()
-        async with a_world(store=lambda _engine, _tasks: FactSetStore(facts), listeners={}) as world:
+        async with a_world(store=lambda _engine, _tasks: OddFactStore(facts), listeners={}) as world:
             world.connect()
             world.send("before", Plan("/a", [["ann", "reads", "plan"]]), Plan("/a/x", [["bob", "reads", "plan"]]))
             await world.settled()
-            before = dict(facts.facts_by_path)
+            before = set(facts.facts)
             facts.up = False
             world.send("bad", Plan("/a", {"no": "facts"}))
             await world.until(lambda: any(one.id == "bad" for one in world.attempts))
             facts.up = True
             await world.settled()
-            assert before == facts.facts_by_path
+            assert before == facts.facts
             assert [DocumentPath(("a",))] == list(peek.log_of(world.pipeline).out_of_sync)
 
     run(main)

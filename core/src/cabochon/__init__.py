@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DocumentPath,
     )
     from cabochon.errors import (
+        AnswerLostError,
         BackboneError,
         CabochonError,
         ConfigurationError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         FetchError,
         FetchStatusError,
         FetchTimeoutError,
+        HeldOtherwiseError,
         LogReplacedError,
         LogTrimmedError,
         PatchFailedError,
@@ -135,6 +137,7 @@ __all__ = [
     "ROOT",
     "STATE",
     "AgentContext",
+    "AnswerLostError",
     "Applied",
     "AsgiApp",
     "Backbone",
@@ -166,6 +169,7 @@ __all__ = [
     "Fetcher",
     "FetcherType",
     "Guard",
+    "HeldOtherwiseError",
     "HostedRoutes",
     "HttpRoutesType",
     "InstalledPlugin",
@@ -232,6 +236,7 @@ _HOMES = {
     "callback_reporter": ("Callback", "CallbackReporter", "CallbackReporterType"),
     "document_path": ("DocumentPath", "ROOT"),
     "errors": (
+        "AnswerLostError",
         "BackboneError",
         "CabochonError",
         "ConfigurationError",
@@ -240,6 +245,7 @@ _HOMES = {
         "FetchError",
         "FetchStatusError",
         "FetchTimeoutError",
+        "HeldOtherwiseError",
         "LogReplacedError",
         "LogTrimmedError",
         "PatchFailedError",

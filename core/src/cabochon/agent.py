@@ -18,7 +18,7 @@ from cabochon.metrics import Metrics
 from cabochon.offline.store_backup import StoreBackup, open_store_backup
 from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.plugins import Plugins, Registered
-from cabochon.policy_store import PolicyStore
+from cabochon.policy_store import PolicyStore, StoreTraits
 from cabochon.scheduler import Update
 from cabochon.service import AgentContext, HostedRoutes, HttpRoutesType, ServiceType
 from cabochon.settings import CoreSettings
@@ -45,11 +45,13 @@ class Agent:
         routes: Iterable[Registered[HttpRoutesType]],
         environ: Mapping[str, str] | None,
         policy_store_type: str,
+        store_traits: StoreTraits,
     ) -> None:
         self.pipeline = pipeline
         self.context = AgentContext(
             policy_store=pipeline.policy_store,
             policy_store_type=policy_store_type,
+            store_traits=store_traits,
             log=pipeline.log_now,
             callbacks=pipeline.register,
             metrics=pipeline.metrics,
@@ -261,6 +263,7 @@ async def open_agent(
             plugins.http_routes_for(store_type.name),
             environ,
             store_type.name,
+            parts.store.traits,
         )
 
 

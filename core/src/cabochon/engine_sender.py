@@ -16,8 +16,6 @@ __all__ = ["EngineAway", "EngineSender"]
 log = structlog.get_logger()
 
 _UNANSWERED_S = 3.0
-_SLOWEST_BYTES_PER_S = 2_000_000
-"""A commit may take this much longer than its deadline for its size."""
 
 
 class EngineAway(Exception):  # noqa: N818 - a turn of events inside the core, no error of anyone's
@@ -70,7 +68,8 @@ class EngineSender:
             self._metrics.observe("commits.duration", anyio.current_time() - started)
 
     async def _send(self, changes: Changes, *, by_value: bool) -> CommitResult:
-        deadline = anyio.current_time() + self._timeout_s + _size_bytes(changes) / _SLOWEST_BYTES_PER_S
+        unreachable_until = anyio.current_time() + self._timeout_s
+        deadline = unreachable_until + _size_bytes(changes) / self._view.store.traits.slowest_bytes_per_s
         tries = breaks = 0
         guard = changes.guard if isinstance(self._view.store, SupportsMarker) else None
         while True:
@@ -95,7 +94,8 @@ class EngineSender:
                 elif guard is None and not by_value:
                     return result
             wait = self._backoff.wait_s(tries)
-            if anyio.current_time() + wait >= deadline:
+            # The size of a commit is no reason to wait for an engine that has none of it.
+            if anyio.current_time() + wait >= (deadline if error is not result else unreachable_until):
                 raise EngineAway(error)
             log.info("commit.retried", attempt=tries, wait_s=round(wait, 3), error=str(error))
             await anyio.sleep(wait)

@@ -14,8 +14,10 @@ CabochonError
     PolicyStoreError
         StoreUnavailableError
         StateLostError
+        AnswerLostError
         StoreRejectedError
             PathConflictError
+            HeldOtherwiseError
             PatchFailedError
             UnsupportedOperationError
     SourceError
@@ -32,10 +34,11 @@ what to do; they never contain a header, a token or a document.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 __all__ = [
+    "AnswerLostError",
     "BackboneError",
     "CabochonError",
     "ConfigurationError",
@@ -44,6 +47,7 @@ __all__ = [
     "FetchError",
     "FetchStatusError",
     "FetchTimeoutError",
+    "HeldOtherwiseError",
     "LogReplacedError",
     "LogTrimmedError",
     "PatchFailedError",
@@ -154,6 +158,15 @@ class StateLostError(PolicyStoreError):
     retryable = True
 
 
+class AnswerLostError(PolicyStoreError):
+    """A call to the engine may have landed, or do so in a moment: nobody knows.
+
+    Stores that are built of parts raise it between them; a commit says `Unknown` instead.
+    """
+
+    retryable = True
+
+
 class StoreRejectedError(PolicyStoreError):
     """The engine understood the change and refuses it; the same change will be refused again.
 
@@ -168,6 +181,18 @@ class StoreRejectedError(PolicyStoreError):
 
 class PathConflictError(StoreRejectedError):
     """The path runs through a scalar, a missing parent, or something that others own."""
+
+
+class HeldOtherwiseError(StoreRejectedError):
+    """A fact can't be written because the engine holds it with another attribute, by somebody else's doing.
+
+    Attributes:
+        found: what the engine holds, attribute by fact.
+    """
+
+    def __init__(self, message: str, *, found: Mapping[Any, Any], path: str = "") -> None:
+        super().__init__(message, path=path)
+        self.found = found
 
 
 class PatchFailedError(StoreRejectedError):

@@ -283,6 +283,8 @@ class StoreTraits:
             transaction beyond it lands in parts, a single change beyond it is the store's to cut or to refuse. Commits
             of policies keep to no limit: the store cuts them itself.
         max_bytes: the most bytes of raw JSON in a commit, None for no limit; a single larger change travels alone.
+        slowest_bytes_per_s: how fast the engine takes data at the least: a commit may take longer than its deadline by
+            the size of its raw JSON divided by this.
         reserved: paths that are not the agent's to write: a root document leaves them alone, a write into them is
             refused.
     """
@@ -292,6 +294,7 @@ class StoreTraits:
     atomic: Literal["commit", "write", "change"]
     max_changes: int | None = None
     max_bytes: int | None = None
+    slowest_bytes_per_s: int = 2_000_000
     reserved: tuple[DocumentPath, ...] = ()
 
 

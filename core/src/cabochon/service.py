@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cabochon.connectivity import Connectivity
     from cabochon.metrics import Metrics
+    from cabochon.policy_store import StoreTraits
     from cabochon.reporting import CallbackRegister
     from cabochon.transaction import TransactionalStore
     from cabochon.transaction_log import TransactionLog
@@ -54,6 +55,7 @@ class AgentContext:
     Attributes:
         policy_store: writes to the engine through the agent's own pipeline: `transaction_context`.
         policy_store_type: the name of the store in use, as it is registered.
+        store_traits: what that store says of its engine: what it keeps, and how.
         log: gives ready, healthy, in_sync and the whole document, as of now.
         callbacks: the register of update callbacks.
         metrics: counters and depths by name.
@@ -67,6 +69,7 @@ class AgentContext:
 
     policy_store: TransactionalStore
     policy_store_type: str
+    store_traits: StoreTraits
     log: Callable[[], TransactionLog]
     callbacks: CallbackRegister
     metrics: Metrics

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from cabochon import Plugins
+from cabochon import Plugins, PolicyStore
 from cabochon.agent import open_agent
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
 from cabochon.settings import CoreSettings, load_settings
@@ -24,7 +24,12 @@ async def opened() -> AsyncGenerator[Open]:
     """Run agents with the settings that are given."""
     async with AsyncExitStack() as stack:
 
-        async def run(*, entries: tuple[DataSourceEntryWithPollingInterval, ...] = (), **environ: str) -> Rig:
+        async def run(
+            *,
+            entries: tuple[DataSourceEntryWithPollingInterval, ...] = (),
+            store: PolicyStore | None = None,
+            **environ: str,
+        ) -> Rig:
             port = free_port()
             environ = {
                 "OPAL_POLICY_STORE_TYPE": "MOCK",
@@ -36,7 +41,7 @@ async def opened() -> AsyncGenerator[Open]:
             mock = MockPlugin()
             plugins = Plugins.of(("api", plugin), ("mock", mock), ("mounted", Mounted()))
             agent = await stack.enter_async_context(
-                open_agent(plugins, load_settings(CoreSettings, environ), environ=environ, source=source)
+                open_agent(plugins, load_settings(CoreSettings, environ), environ=environ, source=source, store=store)
             )
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(agent.stop)

@@ -34,7 +34,7 @@ class Rig:
 
 
 Open: TypeAlias = Callable[..., Awaitable[Rig]]
-"""Runs an agent with base data `entries` and environment variables."""
+"""Runs an agent with base data `entries`, an open `store` in place of the mock engine's, and environment variables."""
 
 
 class MockPlugin:

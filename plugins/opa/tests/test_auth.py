@@ -19,9 +19,9 @@ from structlog.testing import capture_logs
 
 from cabochon.document_path import DocumentPath
 from cabochon.errors import StoreUnavailableError
+from cabochon.http_auth import ClientCredentials
 from cabochon.policy_store import Changes, SetData, Write
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
-from cabochon_opa.auth import ClientCredentials
 from cabochon_opa.client import AnswerLostError
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
@@ -188,7 +188,7 @@ async def test_an_oauth_server_that_gives_no_token_is_named(
     complaint = await complaint_of(with_oauth(guarded_opa.url, url))
 
     shown = url.partition("?")[0] + "?key=***"
-    assert complaint.startswith(f"no token for OPA from the OAuth server {shown}: {why}")
+    assert complaint.startswith(f"no token for the policy store from the OAuth server {shown}: {why}")
     assert complaint.endswith("; see OPAL_POLICY_STORE_AUTH_OAUTH_...")
     assert SECRET not in complaint
 
@@ -200,7 +200,7 @@ async def test_an_oauth_server_that_is_not_there_is_named(guarded_opa: RealOpa) 
     complaint = await complaint_of(with_oauth(guarded_opa.url, url))
 
     assert complaint == (
-        f"no token for OPA from the OAuth server {url}: it can't be reached: Connection refused;"
+        f"no token for the policy store from the OAuth server {url}: it can't be reached: Connection refused;"
         " see OPAL_POLICY_STORE_AUTH_OAUTH_..."
     )
 
@@ -300,7 +300,7 @@ async def test_a_renewal_that_fails_does_no_harm_while_the_token_is_good(oauth_s
         with capture_logs() as logs:
             await ask()
             await ask()
-        assert [entry["event"] for entry in logs] == ["opa.token_not_renewed"]
+        assert [entry["event"] for entry in logs] == ["policy_store.token_not_renewed"]
         assert len(oauth_server.requests) == 2
         clock.s += 5.1
         await ask()

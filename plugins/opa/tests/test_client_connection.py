@@ -171,7 +171,7 @@ async def test_without_the_setting_connecting_is_tried_once(monkeypatch: pytest.
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("cabochon_opa.client.anyio.sleep", sleep)
+    monkeypatch.setattr("cabochon.engine_http.anyio.sleep", sleep)
     await complaint_of(f"http://127.0.0.1:{free_port()}")
 
     assert waits == []

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon_opa.inline.log_lines import LineSplitter, LogEvent, LogReader
+from cabochon.child_process import LineSplitter
+from cabochon.inline_engine import LogEvent
+from cabochon_opa.inline.log_lines import LogReader
 from cabochon_opa.inline.settings import LogFormat
 
 FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)

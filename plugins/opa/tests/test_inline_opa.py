@@ -81,7 +81,7 @@ def named(events: Events, event: str) -> Events:
 
 
 def pid_of(events: Events) -> int:
-    return named(events, "inline_opa.started")[-1]["pid"]
+    return named(events, "inline_engine.started")[-1]["pid"]
 
 
 def exists(pid: int) -> bool:
@@ -123,8 +123,8 @@ async def test_opa_answers_when_the_agent_starts_and_is_gone_when_it_ends(inline
 
     assert not exists(pid)
     assert not inline.answers()
-    assert [0] == [one["code"] for one in named(events, "inline_opa.stopped")]
-    assert [] == named(events, "inline_opa.exited")
+    assert [0] == [one["code"] for one in named(events, "inline_engine.stopped")]
+    assert [] == named(events, "inline_engine.exited")
     assert [] == [one for one in events if one["log_level"] == "error"]
 
 
@@ -139,9 +139,9 @@ async def test_opa_outlives_the_idle_worker_threads(
     async with running_agent(inline.environ()):
         await anyio.to_thread.run_sync(time.sleep, 0.01)
         with anyio.move_on_after(1.0):
-            await until(lambda: bool(named(events, "inline_opa.exited")))
+            await until(lambda: bool(named(events, "inline_engine.exited")))
         assert inline.answers()
-    assert [] == named(events, "inline_opa.exited")
+    assert [] == named(events, "inline_engine.exited")
 
 
 async def test_mock_store_never_starts_opa(inline: Inline, events: Events) -> None:
@@ -150,7 +150,7 @@ async def test_mock_store_never_starts_opa(inline: Inline, events: Events) -> No
     """
     async with running_agent(inline.environ(OPAL_INLINE_OPA_CONFIG="wrong"), store="MOCK"):
         assert not inline.answers()
-    assert [] == [one for one in events if one["event"].startswith("inline_opa.")]
+    assert [] == [one for one in events if one["event"].startswith("inline_")]
 
 
 async def test_disabled_inline_opa_needs_no_opa(inline: Inline, events: Events) -> None:
@@ -160,7 +160,7 @@ async def test_disabled_inline_opa_needs_no_opa(inline: Inline, events: Events) 
     inline.binary = Path("/no/such/opa")
     async with running_agent(inline.environ(OPAL_INLINE_OPA_ENABLED="False")):
         assert not inline.answers()
-    assert [] == [one for one in events if one["event"].startswith("inline_opa.")]
+    assert [] == [one for one in events if one["event"].startswith("inline_")]
 
 
 @pytest.mark.parametrize(("compatible", "status"), [("true", 200), ("false", 400)])
@@ -183,7 +183,7 @@ async def test_files_are_loaded_and_tokens_are_asked_for(inline: Inline, tmp_pat
     async with running_agent(inline.environ()):
         assert 401 == inline.get("/v1/data").status_code
         assert 200 == inline.get("/v1/data", Authorization="Bearer s3cret").status_code
-    assert [] == named(events, "inline_opa.slow")
+    assert [] == named(events, "inline_engine.slow")
 
 
 async def test_operator_s_configuration_file_is_used_beside_ours(inline: Inline, tmp_path: Path) -> None:
@@ -258,8 +258,8 @@ async def test_tls(inline: Inline, tmp_path: Path, events: Events, with_certific
     if with_certificate:
         environ |= {"OPAL_POLICY_STORE_AUTH_TYPE": "tls", "OPAL_POLICY_STORE_TLS_CLIENT_CERT": paths["ours"]}
     async with running_agent(environ):
-        assert 1 == len(named(events, "inline_opa.started"))
-    assert [] == named(events, "inline_opa.slow")
+        assert 1 == len(named(events, "inline_engine.started"))
+    assert [] == named(events, "inline_engine.slow")
 
 
 @pytest.mark.parametrize("log_format", ["none", "minimal", "http", "full"])
@@ -269,7 +269,7 @@ async def test_log_of_opa_goes_into_ours(inline: Inline, events: Events, log_for
     """
     async with running_agent(inline.environ(OPAL_INLINE_OPA_LOG_FORMAT=log_format)):
         inline.get("/v1/data/users")
-        answered = [one for one in named(events, "inline_opa.logged") if one.get("path") == "/v1/data/users"]
+        answered = [one for one in named(events, "inline_engine.logged") if one.get("path") == "/v1/data/users"]
         if log_format == "http":
             await until(lambda: any(one.get("path") == "/v1/data/users" and one.get("status") for one in events))
             answered = [one for one in events if one.get("path") == "/v1/data/users" and one.get("status")]
@@ -280,11 +280,11 @@ async def test_log_of_opa_goes_into_ours(inline: Inline, events: Events, log_for
             await until(lambda: any(one.get("opa", {}).get("req_path") == "/v1/data/users" for one in events))
         elif log_format == "minimal":
             await until(lambda: any(one.get("message") == "Sent response." for one in events))
-    logged = named(events, "inline_opa.logged")
+    logged = named(events, "inline_engine.logged")
     if log_format == "none":
         assert {"warning", "error"} >= {one["log_level"] for one in logged}
     if log_format == "minimal":
-        assert all(one.keys() <= {"event", "log_level", "message", "error"} for one in logged)
+        assert all(one.keys() <= {"event", "log_level", "engine", "message", "error"} for one in logged)
 
 
 # ------------------------------------------------------------------------------------------------------ when it dies
@@ -298,11 +298,11 @@ async def test_killed_opa_is_started_again(inline: Inline, events: Events) -> No
         for lives in (1, 2):
             first = pid_of(events)
             os.kill(first, signal.SIGKILL)
-            await until(lambda lives=lives: len(named(events, "inline_opa.started")) == lives + 1)
+            await until(lambda lives=lives: len(named(events, "inline_engine.started")) == lives + 1)
             assert first != pid_of(events)
             assert inline.answers()
-            assert lives == agent.pipeline.metrics.snapshot()["inline_opa.exits"]
-    assert ["SIGKILL", "SIGKILL"] == [one["signal"] for one in named(events, "inline_opa.exited")]
+            assert lives == agent.pipeline.metrics.snapshot()["inline_engine.exits"]
+    assert ["SIGKILL", "SIGKILL"] == [one["signal"] for one in named(events, "inline_engine.exited")]
 
 
 async def test_opa_that_panics_is_started_again(inline: Inline, events: Events, tmp_path: Path) -> None:
@@ -320,9 +320,9 @@ async def test_opa_that_panics_is_started_again(inline: Inline, events: Events, 
     )
     async with running_agent(inline.environ()):
         assert inline.answers()
-    assert ["SIGTERM"] == [one["signal"] for one in named(events, "inline_opa.exited")]
-    assert ["panic serving: boom"] == [one["error"] for one in named(events, "inline_opa.exited")]
-    assert 1 == len(named(events, "inline_opa.panicked"))
+    assert ["SIGTERM"] == [one["signal"] for one in named(events, "inline_engine.exited")]
+    assert ["panic serving: boom"] == [one["error"] for one in named(events, "inline_engine.exited")]
+    assert 1 == len(named(events, "inline_engine.panicked"))
 
 
 async def test_opa_that_ends_later_never_stops_the_agent(inline: Inline, events: Events, tmp_path: Path) -> None:
@@ -339,11 +339,11 @@ async def test_opa_that_ends_later_never_stops_the_agent(inline: Inline, events:
     )
     async with running_agent(inline.environ()):
         os.kill(pid_of(events), signal.SIGKILL)
-        await until(lambda: len(named(events, "inline_opa.started")) == 2)
+        await until(lambda: len(named(events, "inline_engine.started")) == 2)
     assert [("SIGKILL", None), (None, 7)] == [
-        (one.get("signal"), one.get("code")) for one in named(events, "inline_opa.exited")
+        (one.get("signal"), one.get("code")) for one in named(events, "inline_engine.exited")
     ]
-    assert "no disk" == named(events, "inline_opa.exited")[1]["error"]
+    assert "no disk" == named(events, "inline_engine.exited")[1]["error"]
 
 
 async def test_slow_opa_is_waited_for_in_the_background(
@@ -352,7 +352,7 @@ async def test_slow_opa_is_waited_for_in_the_background(
     """
     The agent goes on, and even an OPA that then ends with an error does not stop it.
     """
-    monkeypatch.setattr("cabochon_opa.inline.service._UP_WITHIN_S", 0.2)
+    monkeypatch.setattr("cabochon.inline_engine._UP_WITHIN_S", 0.2)
     inline.binary = fake_opa(
         tmp_path,
         f"""
@@ -363,10 +363,10 @@ async def test_slow_opa_is_waited_for_in_the_background(
         """,
     )
     async with running_agent(inline.environ()):
-        assert 1 == len(named(events, "inline_opa.slow"))
+        assert 1 == len(named(events, "inline_engine.slow"))
         await anyio.Path(tmp_path / "go").touch()
-        await until(lambda: len(named(events, "inline_opa.started")) == 1)
-    assert [7] == [one["code"] for one in named(events, "inline_opa.exited")]
+        await until(lambda: len(named(events, "inline_engine.started")) == 1)
+    assert [7] == [one["code"] for one in named(events, "inline_engine.exited")]
 
 
 async def test_opa_that_does_not_heed_sigterm_is_killed(inline: Inline, events: Events) -> None:
@@ -379,7 +379,7 @@ async def test_opa_that_does_not_heed_sigterm_is_killed(inline: Inline, events: 
         began = anyio.current_time()
     assert anyio.current_time() - began < 8
     assert not exists(pid)
-    assert ["SIGKILL"] == [one["signal"] for one in named(events, "inline_opa.stopped")]
+    assert ["SIGKILL"] == [one["signal"] for one in named(events, "inline_engine.stopped")]
 
 
 async def test_cancelled_agent_leaves_no_opa(inline: Inline, events: Events) -> None:
@@ -495,7 +495,7 @@ def agent_process(inline: Inline, backend: str) -> Generator[tuple[subprocess.Po
             assert process.stderr is not None
             for line in process.stderr:
                 event = json.loads(line)
-                if event["event"] == "inline_opa.started":
+                if event["event"] == "inline_engine.started":
                     yield process, event["pid"]
                     break
             else:
@@ -536,7 +536,7 @@ def test_opa_is_not_started_for_an_agent_that_has_died_meanwhile(inline: Inline)
     """
     Between the fork and the request to Linux the agent may end: then OPA does not start at all.
     """
-    script = Path(sys.modules["cabochon_opa.inline.process"].__file__ or "").with_name("exec_opa.py")
+    script = Path(sys.modules["cabochon.child_process"].__file__ or "").with_name("exec_child.py")
     someone_else = str(os.getppid())
     done = subprocess.run(
         [sys.executable, str(script), someone_else, str(inline.binary), "version"], check=False, capture_output=True

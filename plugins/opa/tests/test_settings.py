@@ -91,7 +91,7 @@ def test_a_token_from_a_file_may_end_with_a_newline() -> None:
         ({"AUTH_TYPE": "basic"}, f"{STORE}AUTH_TYPE='basic' should be 'none', 'token', 'oauth' or 'tls'"),
         (
             {"AUTH_TYPE": "token"},
-            f"{STORE}AUTH_TOKEN must be set: Bearer token for OPA, with OPAL_POLICY_STORE_AUTH_TYPE=token.",
+            f"{STORE}AUTH_TOKEN must be set: Bearer token for the engine, with OPAL_POLICY_STORE_AUTH_TYPE=token.",
         ),
         (
             {"AUTH_TYPE": "token", "AUTH_TOKEN": "two\nlines"},

@@ -48,13 +48,14 @@ POWERS: Final[Mapping[str, type]] = {
     "restart_token": SupportsRestartToken,
     "validation": SupportsValidation,
 }
-"""The optional powers by the names that `missing_powers` uses; "reopen" and "unreachable" come on top."""
+"""The optional powers by the names that `missing_powers` uses; what a kit has in `optional` comes on top."""
 
 
 class StoreTests(Contract):
     """What every policy store must do; see `PolicyStoreContract`."""
 
     missing_powers: ClassVar[frozenset[str]] = frozenset()
+    optional: ClassVar[frozenset[str]] = frozenset({"reopen", "unreachable"})
     example_data: ClassVar[tuple[Change, Change]] = (
         SetData(DocumentPath(("contract", "first")), b'{"n": 1}'),
         SetData(DocumentPath(("contract", "second")), b'{"n": 2}'),
@@ -100,7 +101,7 @@ class StoreTests(Contract):
         """
         What a store can't do is declared, so that no promise is skipped by accident.
         """
-        unknown = self.missing_powers - POWERS.keys() - {"reopen", "unreachable"}
+        unknown = self.missing_powers - POWERS.keys() - self.optional
         found = {name for name, protocol in POWERS.items() if isinstance(store, protocol)}
 
         assert not unknown, f"missing_powers names what no store has: {sorted(unknown)}"

@@ -22,6 +22,7 @@ from cabochon_agent_api.connectivity import connectivity_routes
 from cabochon_agent_api.health import health_routes
 from cabochon_agent_api.openapi import description
 from cabochon_agent_api.settings import AgentApiSettings
+from cabochon_agent_api.system_opal import system_opal_routes
 from cabochon_agent_api.tokens import Guard, open_to_all
 from cabochon_agent_api.triggers import trigger_routes
 
@@ -36,10 +37,11 @@ def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard) -
     guards = [Middleware(Guarded, guard=guard)]
     routes: list[BaseRoute] = [
         *health_routes(agent),
+        *system_opal_routes(agent),
         *trigger_routes(agent),
         *callback_routes(agent, guards),
         *connectivity_routes(agent, guards),
-        *_description_routes(hosted),
+        *_description_routes(agent, hosted),
         *(_metrics_routes(agent) if settings.metrics_enabled else []),
         *(route for one in hosted for route in _mounted(one, guard)),
     ]
@@ -78,8 +80,8 @@ def _mounted(routes: HostedRoutes, guard: Guard) -> list[BaseRoute]:
     return [Route(routes.mount_path, app, name=routes.name), Mount(routes.mount_path, app, name=routes.name)]
 
 
-def _description_routes(hosted: Sequence[HostedRoutes]) -> list[BaseRoute]:
-    document = description(hosted)
+def _description_routes(agent: AgentContext, hosted: Sequence[HostedRoutes]) -> list[BaseRoute]:
+    document = description(hosted, system_opal=bool(system_opal_routes(agent)))
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(document)

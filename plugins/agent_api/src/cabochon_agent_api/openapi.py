@@ -10,16 +10,22 @@ import msgspec
 import cabochon
 from cabochon import HostedRoutes
 from cabochon.schemas import CallbackEntry
+from cabochon_agent_api.system_opal import SYSTEM_OPAL
 
 __all__ = ["description"]
 
 _Document = dict[str, Any]
 
 
-def description(hosted: Iterable[HostedRoutes]) -> _Document:
-    """Describe the agent's own routes and those of plugins, sorted by path."""
+def description(hosted: Iterable[HostedRoutes], *, system_opal: bool = False) -> _Document:
+    """Describe the agent's own routes and those of plugins, sorted by path.
+
+    Args:
+        hosted: the plugins' routes.
+        system_opal: whether the health document is served here.
+    """
     _, schemas = msgspec.json.schema_components([CallbackEntry], ref_template="#/components/schemas/{name}")
-    paths = _health() | _triggers() | _callbacks() | _connectivity()
+    paths = _health() | _triggers() | _callbacks() | _connectivity() | (_system_opal() if system_opal else {})
     for routes in hosted:
         paths |= {routes.mount_path + path: dict(item) for path, item in (routes.openapi or {}).items()}
     return {
@@ -74,6 +80,27 @@ def _health() -> _Document:
             for path, name in paths.items()
         },
         "/ready": {"get": _operation("Health", "ready", "Is the engine ready for queries?", **ready)},
+    }
+
+
+def _system_opal() -> _Document:
+    document = _answer('`{"result": ...}`, or `{}` for a member that there is not.')
+    names = {SYSTEM_OPAL: "system_opal", f"{SYSTEM_OPAL}/{{member}}": "system_opal_member"}
+    member = {"name": "member", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        path: {
+            **({"parameters": [member]} if path != SYSTEM_OPAL else {}),
+            **{
+                method: _operation(
+                    "Health",
+                    f"{method}_{name}",
+                    "Ready, healthy and all that goes with it",
+                    responses={"200": document},
+                )
+                for method in ("get", "post")
+            },
+        }
+        for path, name in names.items()
     }
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import msgspec
 
+from cabochon.inline_engine import LogEvent, LogLevel
 from cabochon_opa.inline.settings import LogFormat
 
-__all__ = ["LineSplitter", "LogEvent", "LogReader"]
+__all__ = ["LogReader"]
 
-Level = Literal["debug", "info", "warning", "error"]
-
-_LEVELS: Mapping[str, Level] = {
+_LEVELS: Mapping[str, LogLevel] = {
     "debug": "debug",
     "info": "info",
     "warn": "warning",
@@ -25,48 +23,7 @@ _LEVELS: Mapping[str, Level] = {
 }
 _HTTP = {"req_method": "method", "req_path": "path", "resp_status": "status"}
 _REASONS = ("err", "error")
-_LONGEST_LINE = 64 * 1024
 _PANIC = "runtime/panic.go:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEvent:
-    """What one line says.
-
-    Attributes:
-        level: ours; OPA's fatal and panic are errors.
-        message: OPA's own words.
-        fields: what goes with them by the log format: `error`, `method`, `path`, `status`, or all of the line in `opa`.
-    """
-
-    level: Level
-    message: str
-    fields: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-class LineSplitter:
-    """Cuts a stream into lines, without ever holding more than one, and that one bounded."""
-
-    def __init__(self) -> None:
-        self._begun = bytearray()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Give the lines that `chunk` ends, without their ends; an empty chunk is the end of the stream."""
-        *ended, rest = chunk.split(b"\n")
-        for part in ended:
-            self._add(part)
-            yield self._taken()
-        self._add(rest)
-        if not chunk and self._begun:
-            yield self._taken()
-
-    def _add(self, part: bytes) -> None:
-        self._begun += part[: _LONGEST_LINE - len(self._begun)]
-
-    def _taken(self) -> bytes:
-        line = bytes(self._begun)
-        self._begun.clear()
-        return line
 
 
 class LogReader:

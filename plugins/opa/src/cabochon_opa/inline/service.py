@@ -5,28 +5,26 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
-import anyio
 import anyio.to_thread
 import structlog
 
 from cabochon import AgentContext, ServiceType
 from cabochon.errors import ConfigurationError
+from cabochon.inline_engine import InlineEngine, running
 from cabochon.tls import client_context
 from cabochon.urls import masked_url
 from cabochon_opa.inline.address import ListenAddress, mismatch
 from cabochon_opa.inline.binary import find_opa
 from cabochon_opa.inline.command_line import opa_arguments
-from cabochon_opa.inline.health import require_free
+from cabochon_opa.inline.health import require_free, wait_until_up
+from cabochon_opa.inline.log_lines import LogReader
 from cabochon_opa.inline.settings import InlineOpaSettings
-from cabochon_opa.inline.supervisor import InlineOpa
 
 __all__ = ["inline_opa_service", "open_inline_opa"]
 
 log = structlog.get_logger()
-
-_UP_WITHIN_S = 8.0
-"""Less than the agent gives a service to start: an OPA that takes longer is no reason to call the service hung."""
 
 
 def inline_opa_service() -> ServiceType:
@@ -57,18 +55,17 @@ async def open_inline_opa(settings: InlineOpaSettings, context: AgentContext) ->
     command = [str(find_opa(settings.exec_path)), *opa_arguments(settings)]
     await anyio.to_thread.run_sync(require_free, address)
     tls = await anyio.to_thread.run_sync(_tls, settings) if address.scheme == "https" else False
-    async with anyio.create_task_group() as tasks:
-        opa = InlineOpa(command, address, settings.inline_log_format, context.metrics, tls=tls)
-        tasks.start_soon(opa.run)
-        with anyio.move_on_after(_UP_WITHIN_S):
-            await opa.up.wait()
-        if not opa.up.is_set():
-            log.warning("inline_opa.slow", address=str(address), waited_s=_UP_WITHIN_S)
-        opa.never_give_up()
-        try:
-            yield
-        finally:
-            opa.stop()
+    engine = InlineEngine(
+        "OPA",
+        command,
+        str(address),
+        partial(wait_until_up, address, tls),
+        partial(LogReader, settings.inline_log_format),
+        context.metrics,
+        options="OPAL_INLINE_OPA_CONFIG",
+    )
+    async with running(engine):
+        yield
 
 
 def _warn(settings: InlineOpaSettings, address: ListenAddress) -> None:

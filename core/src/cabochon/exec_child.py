@@ -1,8 +1,9 @@
-"""Become OPA, and never outlive the agent: run as a script, `exec_opa.py <pid of the agent> <opa> <arguments>...`.
+"""Become an engine, and never outlive the agent: run as a script, `exec_child.py <agent's pid> <engine> <argument>...`.
 
-The process that the agent forks runs this first and is then replaced by OPA, so that no third process stays. Between
-the two it asks Linux to kill it when its parent ends, whatever the end: `kill -9`, a crash, out of memory. The request
-survives the exec, unless the executable has file capabilities or is set-user-ID: then only the orderly stop is left.
+The process that the agent forks runs this first and is then replaced by the engine, so that no third process stays.
+Between the two it asks Linux to kill it when its parent ends, whatever the end: `kill -9`, a crash, out of memory. The
+request survives the exec, unless the executable has file capabilities or is set-user-ID: then only the orderly stop is
+left.
 
 Nothing is imported but the standard library's least, since every start waits for it.
 """

@@ -1,10 +1,13 @@
-"""How we prove to OPA who we are."""
+"""How we prove to an engine who we are, for plugins that reach theirs with httpx.
+
+The core itself neither imports this module nor depends on httpx: a plugin that uses it does.
+"""
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
 import anyio
 import httpx
@@ -16,7 +19,7 @@ from cabochon.errors import StoreUnavailableError
 from cabochon.network_failures import network_failure
 from cabochon.urls import masked_url
 
-__all__ = ["BearerToken", "ClientCredentials"]
+__all__ = ["BearerToken", "BearerTokenFile", "ClientCredentials"]
 
 log = structlog.get_logger()
 
@@ -26,7 +29,7 @@ _EARLY_S = 30.0
 _AGAIN_S = 5.0
 """A renewal that failed is tried again after this long, as long as the token is still good."""
 _REFUSED_AGAIN_S = 10.0
-"""A token that OPA refuses is renewed no more often than this: another one may not help."""
+"""A token that the engine refuses is renewed no more often than this: another one may not help."""
 _PATIENCE_S = 5.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
@@ -43,6 +46,44 @@ class BearerToken(httpx.Auth):
         """Add the header."""
         request.headers["Authorization"] = self._header
         yield request
+
+
+class BearerTokenFile(httpx.Auth):
+    """The token that a file holds, read again when the engine answers 401: a new one needs no restart.
+
+    Args:
+        path: the file; white space around the token does not count.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = anyio.Path(path)
+        self._header = ""
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Add the header; once more with what the file holds by then, if the engine refuses it.
+
+        Raises:
+            StoreUnavailableError: the file holds no token.
+        """
+        if not self._header:
+            self._header = await self._read()
+        request.headers["Authorization"] = sent = self._header
+        answer = yield request
+        if answer.status_code == _UNAUTHORIZED:
+            self._header = await self._read()
+            if self._header != sent:
+                request.headers["Authorization"] = self._header
+                yield request
+
+    async def _read(self) -> str:
+        try:
+            token = (await self._path.read_text("ascii")).strip()
+        except (OSError, UnicodeDecodeError) as err:
+            why = err.strerror if isinstance(err, OSError) else "it is not ASCII"
+            raise StoreUnavailableError(f"no token for the policy store in {self._path}: {why}") from err
+        if not _TOKEN.fullmatch(token):
+            raise StoreUnavailableError(f"no token for the policy store in {self._path}: it should hold one word")
+        return f"Bearer {token}"
 
 
 class _Token(msgspec.Struct):
@@ -69,14 +110,15 @@ class _OAuthError(msgspec.Struct):
 class ClientCredentials(httpx.Auth):
     """OAuth 2.0 client credentials (RFC 6749, section 4.4): one token for all requests, renewed before it expires.
 
-    It is renewed too when OPA answers 401, and the request sent once more. A renewal that fails does no harm while the
-    token is good.
+    It is renewed too when the engine answers 401, and the request sent once more. A renewal that fails does no harm
+    while the token is good.
 
     Args:
-        http: asks the OAuth server. Not the client of OPA: that one speaks through OPA's socket and trusts OPA's CA.
+        http: asks the OAuth server. Not the engine's client, which has the engine's socket, certificates and address.
         server: URL of the token endpoint.
         client_id: who we are there.
         client_secret: its secret.
+        more: members of the request for a token beside `grant_type`, such as `audience`.
         now: seconds on a clock that never goes back.
     """
 
@@ -87,11 +129,13 @@ class ClientCredentials(httpx.Auth):
         client_id: str,
         client_secret: SecretStr,
         *,
+        more: Mapping[str, str] | None = None,
         now: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._http = http
         self._server = server
         self._credentials = httpx.BasicAuth(client_id, client_secret.get_secret_value())
+        self._form = {"grant_type": "client_credentials", **(more or {})}
         self._now = now
         self._one_at_a_time = anyio.Lock()
         self._header = ""
@@ -117,7 +161,7 @@ class ClientCredentials(httpx.Auth):
             yield request
 
     async def _replaced(self, tries: int) -> bool:
-        """Fetch a token in place of one that OPA refuses, unless that has been done; True if there is another."""
+        """Fetch a token in place of a refused one, unless that has been done; True if there is another."""
         if self._tries == tries:
             if self._now() < self._refused_until:
                 return False
@@ -137,7 +181,7 @@ class ClientCredentials(httpx.Auth):
                 self._problem = await self._ask()
             self._tries += 1
             if self._problem and self._now() < self._expires_at:
-                log.warning("opa.token_not_renewed", error=self._problem)
+                log.warning("policy_store.token_not_renewed", error=self._problem)
                 self._renew_at = min(self._now() + _AGAIN_S, self._expires_at)
 
     async def _ask(self) -> str | None:
@@ -146,15 +190,16 @@ class ClientCredentials(httpx.Auth):
             self._take(await self._post())
         except _NoTokenError as err:
             server = masked_url(self._server)
-            return f"no token for OPA from the OAuth server {server}: {err}; see OPAL_POLICY_STORE_AUTH_OAUTH_..."
+            return (
+                f"no token for the policy store from the OAuth server {server}: {err};"
+                " see OPAL_POLICY_STORE_AUTH_OAUTH_..."
+            )
         return None
 
     async def _post(self) -> httpx.Response:
         try:
             with anyio.fail_after(_PATIENCE_S):
-                return await self._http.post(
-                    self._server, data={"grant_type": "client_credentials"}, headers=_HEADERS, auth=self._credentials
-                )
+                return await self._http.post(self._server, data=self._form, headers=_HEADERS, auth=self._credentials)
         except (TimeoutError, httpx.TimeoutException) as err:
             raise _NoTokenError("it does not answer in time") from err
         except (httpx.HTTPError, ssl.SSLError) as err:

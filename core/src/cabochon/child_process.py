@@ -1,11 +1,11 @@
-"""One run of OPA as a process: started so that it can't outlive us, listened to, and ended."""
+"""One run of an engine as a process: started so that it can't outlive us, listened to, and ended."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -13,28 +13,28 @@ import anyio
 import anyio.to_thread
 
 from cabochon.settings_model import PREFIX
-from cabochon_opa.inline.log_lines import LineSplitter
 
-__all__ = ["run_process", "start_process"]
+__all__ = ["LineSplitter", "run_process", "start_process"]
 
-_EXEC = Path(__file__).with_name("exec_opa.py")
+_EXEC = Path(__file__).with_name("exec_child.py")
 _STOP_GRACE_S = 2.0
-"""Between SIGTERM and SIGKILL. The agent itself has 10 s to end, and spends up to 8 of them before it stops OPA."""
+"""Between SIGTERM and SIGKILL. The agent itself has 10 s to end, and spends up to 8 of them before that."""
 
 _LAST_LINES_S = 1.0
 _CHUNK = 64 * 1024
+_LONGEST_LINE = 64 * 1024
 
 
 def start_process(command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start OPA with pipes for its output, in a session of its own.
+    """Start an engine with pipes for its output, in a session of its own.
 
     On Linux it dies with the thread that calls this. That is why `anyio.open_process` is not used: on trio it forks in
-    a worker thread, which ends after ten idle seconds and would take OPA with it. Call this from the thread of the
-    event loop, which lives as long as the agent does. Elsewhere only the orderly stop ends OPA.
+    a worker thread, which ends after ten idle seconds and would take the engine with it. Call this from the thread of
+    the event loop, which lives as long as the agent does. Elsewhere only the orderly stop ends it.
 
-    The session is its own so that Ctrl-C, which a terminal sends to all processes in the foreground, does not end OPA
-    before the agent's last commit. Variables with our prefix stay here: any policy, and whoever may ask OPA a query,
-    reads OPA's environment with `opa.runtime()`, and ours holds tokens.
+    The session is its own so that Ctrl-C, which a terminal sends to all processes in the foreground, does not end the
+    engine before the agent's last commit. Variables with our prefix stay here, since they hold tokens, and some engines
+    show their environment to whoever may ask them a query.
 
     Args:
         command: the executable and its arguments.
@@ -135,3 +135,28 @@ def _handle(process: subprocess.Popen[bytes]) -> int | None:
         except OSError:
             return None
     return None
+
+
+class LineSplitter:
+    """Cuts a stream into lines, without ever holding more than one, and that one bounded."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Give the lines that `chunk` ends, without their ends; an empty chunk is the end of the stream."""
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            self._add(part)
+            yield self._taken()
+        self._add(rest)
+        if not chunk and self._begun:
+            yield self._taken()
+
+    def _add(self, part: bytes) -> None:
+        self._begun += part[: _LONGEST_LINE - len(self._begun)]
+
+    def _taken(self) -> bytes:
+        line = bytes(self._begun)
+        self._begun.clear()
+        return line

@@ -1,0 +1,21 @@
+"""For stores whose engine keeps a set of facts: relationship tuples, role assignments, entities.
+
+A path owns a set of facts, the engine holds the union of these sets, and what is written is the difference. All of that
+is the same for every such engine and is done here; a store says how a document is read (`parse`), how one call writes
+(`write_facts`), and how everything is read (`read_facts`). docs/decisions/0011 says why it is so.
+
+- `fact_set_store`: `FactSetStore`, what a plugin subclasses.
+- `parsing`: `facts_of`, the short way to `parse`.
+- `ledger`: which path owns what, and where the engine is not known to follow.
+- `difference`: what the engine must be told, cut to calls that it takes.
+- `survey`: what the engine held before.
+"""
+
+from __future__ import annotations
+
+from cabochon.facts.difference import Call
+from cabochon.facts.fact_set_store import FactSetStore, PolicyChange, Prune
+from cabochon.facts.ledger import UNOWNED, Facts
+from cabochon.facts.parsing import facts_of
+
+__all__ = ["UNOWNED", "Call", "FactSetStore", "Facts", "PolicyChange", "Prune", "facts_of"]

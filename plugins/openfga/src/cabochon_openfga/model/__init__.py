@@ -1,0 +1,1 @@
+"""Policies into one authorization model."""

@@ -1,0 +1,38 @@
+"""What this plugin offers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+from cabochon import PolicyStore, PolicyStoreType, ServiceType, hookimpl
+from cabochon_openfga.inline import inline_openfga_service
+from cabochon_openfga.settings import OpenFgaStoreSettings
+
+__all__ = ["cabochon_policy_stores", "cabochon_services"]
+
+
+@asynccontextmanager
+async def open_store(settings: OpenFgaStoreSettings) -> AsyncGenerator[PolicyStore]:
+    """Open the store; what asks OpenFGA is imported only now."""
+    from cabochon_openfga.opening import open_openfga_store  # noqa: PLC0415
+
+    async with open_openfga_store(settings) as store:
+        yield store
+
+
+@hookimpl
+def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
+    """Offer `OPENFGA`."""
+    yield PolicyStoreType(
+        name="OPENFGA",
+        summary="OpenFGA, over its HTTP API: policies make the model, data the tuples",
+        open=open_store,
+        settings=OpenFgaStoreSettings,
+    )
+
+
+@hookimpl
+def cabochon_services() -> Iterator[ServiceType]:
+    """Offer inline OpenFGA."""
+    yield inline_openfga_service()
