@@ -167,8 +167,9 @@ class Core:
                 self._settle(changes, outcome, strict=strict)
                 if again and isinstance(outcome, Refused):
                     await self._put_back(changes)
-            todo = [(changes, (await self.once([changes]))[0]) for changes in doubtful[:1]]
-            todo += [(changes, Unknown(StoreUnavailableError("not tried"))) for changes in doubtful[1:]]
+            # Where one waits for another, the other has its turn.
+            todo = [(changes, Unknown(StoreUnavailableError("not tried"))) for changes in doubtful[1:]]
+            todo += [(changes, (await self.once([changes]))[0]) for changes in doubtful[:1]]
             again = True
             if not todo:
                 return

@@ -106,10 +106,13 @@ class FactWriter(Generic[K, A]):
             return Unknown(err)
 
     def _fits(self, names: Mapping[K, None], member: _Member[K, A] | Outcome) -> bool:
-        """Tell whether a write may go with those that wait; one that conflicts with them is judged after them."""
-        if not isinstance(member, _Member):
+        """Tell whether a write may go with those that wait: it fits, and is about other facts.
+
+        One that they make impossible, or needless in part, is judged once they are in force.
+        """
+        if not isinstance(member, _Member) or not names.keys().isdisjoint(member.staged.keys):
             return False
-        return self._most is None or len({**names, **member.staged.keys}) <= self._most
+        return self._most is None or len(names) + len(member.staged.keys) <= self._most
 
     # -------------------------------------------------------------------------------------------------- sending
 
