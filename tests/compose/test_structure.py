@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cabochon_opa.bundle.opa_config import bundle_config
-from cabochon_opa.testing import OPA_VERSION
+from cabochon_opa.testing import ENGINE
 
 from .compose_file import EXAMPLE, ROOT, ComposeFile, Dockerfile, Service
 from .images import DOCKERFILES
@@ -200,8 +200,8 @@ def test_opa_is_the_one_that_is_tested() -> None:
     """
     (copied,) = re.findall(r"openpolicyagent/opa:([\d.]+)-static", (EXAMPLE / "agent.Dockerfile").read_text("utf-8"))
 
-    assert OPA_VERSION == copied
-    assert f"openpolicyagent/opa:{OPA_VERSION}" == SERVICES["opa"].image
+    assert ENGINE.version == copied
+    assert f"openpolicyagent/opa:{ENGINE.version}" == SERVICES["opa"].image
 
 
 def test_opa_asks_its_agent_for_policies() -> None:
