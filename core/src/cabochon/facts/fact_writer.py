@@ -123,19 +123,25 @@ class FactWriter(Generic[K, A]):
         except StoreRejectedError as err:
             await self._find_guilty(members, err)
         except AnswerLostError as err:
-            self._leave_in_doubt(members)
             for member in members:
-                self._outcomes[member.number] = Unknown(err) if member.staged.keys else Applied()
+                self._end(member, Unknown(err) if member.staged.keys else Applied())
         except BaseException as err:
             if isinstance(err, StoreUnavailableError) and not self._landed:
                 self._undo(members)
             else:
-                self._leave_in_doubt(members)
+                for member in members:
+                    self._ledger.leave_in_doubt(member.staged)
             raise
         else:
             for member in members:
-                self._ledger.settle(member.staged)
-                self._outcomes[member.number] = Applied()
+                self._end(member, Applied())
+
+    def _end(self, member: _Member[K, A], outcome: Applied | Unknown) -> None:
+        if isinstance(outcome, Applied):
+            self._ledger.settle(member.staged)
+        else:
+            self._ledger.leave_in_doubt(member.staged)
+        self._outcomes[member.number] = outcome
 
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
         keys = self._undo(members)
@@ -160,10 +166,6 @@ class FactWriter(Generic[K, A]):
 
     def _undo(self, members: Sequence[_Member[K, A]]) -> Mapping[K, None]:
         return _all(self._ledger.undo(member.staged) for member in reversed(members))
-
-    def _leave_in_doubt(self, members: Sequence[_Member[K, A]]) -> None:
-        for member in members:
-            self._ledger.leave_in_doubt(member.staged)
 
     async def _drive_out_ghosts(self) -> None:
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
