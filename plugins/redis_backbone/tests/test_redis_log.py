@@ -19,62 +19,6 @@ from cabochon_redis_backbone.settings import RedisBackboneSettings
 from cabochon_redis_backbone.testing import RedisServer
 
 
-async def test_restarted_redis_goes_on(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
-    """
-    kill -9 of Redis: who follows and who appends hear of it, and go on with the same log once it is back.
-    """
-    async with open_redis_log(settings, own_redis.url) as updates:
-        log_id = updates.log_id
-        await updates.append(data("a", "b"))
-        async with aclosing(updates.follow(1)) as batches:
-            assert [2] == [record.number for record in await anext(batches)]
-            await to_thread.run_sync(own_redis.stop)
-            with pytest.raises(BackboneError), anyio.fail_after(20):
-                await anext(batches)
-        for call in (updates.append(data("lost")), updates.bounds(), updates.documents()):
-            with pytest.raises(BackboneError, match=f"redis://127.0.0.1:{own_redis.port}/0 can't be reached"):
-                await call
-        await to_thread.run_sync(own_redis.start)
-        assert [3] == list(await updates.append(data("c")))
-        assert log_id == updates.log_id
-        assert [2, 3] == [record.number for record in await followed(updates, 1, 3)]
-
-
-async def test_killed_redis_loses_nothing_acknowledged(own_redis: RedisServer, settings: RedisBackboneSettings) -> None:
-    """
-    With `appendfsync always`, what was acknowledged is there after each kill -9, under its number.
-    """
-    acknowledged: dict[int, bytes] = {}
-
-    async with open_redis_log(settings, own_redis.url) as updates:
-        for turn in range(3):
-            enough = anyio.Event()
-
-            async def append(task: int, turn: int = turn, enough: anyio.Event = enough) -> None:
-                count = 0
-                while True:
-                    (record,) = data(f"{turn}-{task}-{count}")
-                    try:
-                        (number,) = await updates.append([record])
-                    except BackboneError:
-                        return
-                    acknowledged[number] = record.body
-                    count += 1
-                    if count == 100:
-                        enough.set()
-
-            async with anyio.create_task_group() as tasks:
-                for task in range(8):
-                    tasks.start_soon(append, task)
-                await enough.wait()
-                await to_thread.run_sync(own_redis.stop)
-            await to_thread.run_sync(own_redis.start)
-        found = {record.number: record.body for record in await read_all(updates)}
-
-    assert list(range(1, len(found) + 1)) == list(found)
-    assert acknowledged == {number: found.get(number) for number in acknowledged}
-
-
 async def test_lost_answer_is_not_tried_again(redis: RedisServer, settings: RedisBackboneSettings) -> None:
     """
     Where Redis took an append and its answer was lost, the publisher hears so, and nothing is written twice.
