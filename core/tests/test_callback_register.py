@@ -73,6 +73,17 @@ def test_config_of_another_reporter_has_a_key_too() -> None:
     assert entry.config == {"method": 7}
 
 
+@pytest.mark.parametrize("headers", [7, "abc", ["a"], True])
+def test_config_with_headers_that_are_none_is_kept(headers: object) -> None:
+    """
+    It does no harm to whoever takes the update in; what is wrong with it is for its delivery to say.
+    """
+    given = UpdateCallback(callbacks=((URL, {"headers": headers}),))
+    (callback,) = register(default={"headers": {"a": "b"}}).resolve(given)
+
+    assert {"headers": headers} == callback.config
+
+
 def test_put_registers_under_its_key() -> None:
     """
     What is put can be read under its key, and removed once.

@@ -1,5 +1,7 @@
 """Paths are compared by segment and survive both of their notations."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +99,17 @@ def test_bad_pointer_is_refused(pointer: str) -> None:
     """
     with pytest.raises(DocumentPathError, match="RFC 6901"):
         DocumentPath.from_pointer(pointer)
+
+
+@pytest.mark.parametrize("read", [DocumentPath.parse, DocumentPath.from_pointer])
+@pytest.mark.parametrize("segment", ["/a", "/a%2Fb", "/a~1b"])
+def test_path_may_be_128_deep(read: Callable[[str], DocumentPath], segment: str) -> None:
+    """
+    An engine takes ever longer to look at longer ones, and OPA is not to be had any more at a few thousand.
+    """
+    assert 128 == len(read(segment * 128))
+    with pytest.raises(DocumentPathError, match="129 segments"):
+        read(segment * 129)
 
 
 @given(st.lists(st.text(max_size=4) | segments, max_size=4).map(DocumentPath))

@@ -24,6 +24,7 @@ __all__ = ["Reader", "is_elsewhere", "is_run"]
 _ELSEWHERE = frozenset({"cd", "curl", "docker", "git", "make", "pip", "source", "twine", "uv"})
 _LOCAL_INSTALL = re.compile(r"^pip install (?P<what>\.(/[\w./-]+)?)$")
 
+_AGENTS_PORT = "7000"
 _PATIENCE_S = 30.0
 _SAME = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?"), "TIME"),
@@ -100,10 +101,12 @@ class Reader:
         self.environment = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "PYTHONPATH": "."}
         self.environment["PYTEST_ADDOPTS"] = "-p no:randomly -p no:cacheprovider"
         self.environment.pop("COLUMNS", None)
-        for port in sorted(set(re.findall(r"127\.0\.0\.1:(\d{4,5})", self.page.read_text("utf-8")))):
+        for port in sorted({_AGENTS_PORT, *re.findall(r"127\.0\.0\.1:(\d{4,5})", self.page.read_text("utf-8"))}):
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 self.ports[port] = str(free.getsockname()[1])
+        # A page need not name it for its agents to listen there, and pages are followed side by side.
+        self.environment["OPAL_CLIENT_API_SERVER_PORT"] = self.ports[_AGENTS_PORT]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

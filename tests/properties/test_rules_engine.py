@@ -420,6 +420,43 @@ def test_rule_12_the_newest_policies_win(faults: dict[int, str], seed: int) -> N
     run(main, seed=seed)
 
 
+@pytest.mark.parametrize("folder", [".", "static", "static/below"])
+def test_rule_12_base_data_that_a_file_of_the_policies_replaces_is_waited_for_no_longer(folder: str) -> None:
+    """The newer document counts for an initial source that it covers; a part of it does not."""
+
+    async def main() -> None:
+        source = ScriptedSource(has_policies=True)
+        source.bundle = bundle("1", (folder, '{"from": "the repository"}'))
+        async with a_world(source=source) as world:
+            world.base(Plan("/static", {"a": 1}, fetch=Fetch(delay_s=2)))
+            world.connect()
+            await world.until(lambda: world.health.get("ready") is True, within_s=5)
+            await world.settled()
+            assert world.health["healthy"] is True
+
+    run(main)
+
+
+@pytest.mark.parametrize("folder", ["%ff", "/".join("d" * 200)])
+def test_rule_12_a_folder_that_is_no_path_fails_the_bundle_alone(folder: str) -> None:
+    """The error names it, the rest is in force, and the next bundle is taken."""
+
+    async def main() -> None:
+        source = ScriptedSource(has_policies=True)
+        source.bundle = bundle("1", (folder, "{}"), ("files", '{"v": 1}'))
+        async with a_world(source=source) as world:
+            world.connect()
+            await world.settled()
+            assert {"v": 1} == world.engine.get("/files")
+            assert {"app.rego": "package app # 1"} == world.engine.policies
+            assert "path" in world.health["last_failed_policy_transaction"]["error"]
+            source.bundle = bundle("2", ("files", '{"v": 2}'))
+            source.emit(PolicyChanged("2"))
+            await world.until(lambda: world.engine.get("/files") == {"v": 2})
+
+    run(main)
+
+
 def test_rule_12_a_difference_whose_answer_was_lost_leaves_no_policy_behind() -> None:
     """What may have landed is replaced as a whole by what comes next."""
 

@@ -91,8 +91,9 @@ class Backbone(ABC):
     log_id: str
     """The identity of the log, kept in it: numbers of a log with another identity mean nothing here.
 
-    It changes only if somebody wipes the backbone: the call that finds out raises `LogReplacedError`, and so does each
-    `follow` that was begun before. Later calls are about the new log.
+    It changes only if somebody wipes the backbone, or if the backbone has lost records that it had given, as after a
+    failover: the call that finds out raises `LogReplacedError`, and so does each `follow` that was begun before. Later
+    calls are about the new log.
     """
 
     @abstractmethod
@@ -125,7 +126,7 @@ class Backbone(ABC):
 
         Raises:
             BackboneError: the backbone is lost; follow again, after the last number that came.
-            LogReplacedError: the log was wiped; follow again, from the new one's beginning.
+            LogReplacedError: the log was wiped, or ends before `after`; follow again, from the new one's beginning.
             LogTrimmedError: retention has removed records that would have come next.
         """
 

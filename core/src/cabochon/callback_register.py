@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -73,12 +73,15 @@ class CallbackRegister:
             return dict(self._default)
         given = {name: value for name, value in config.items() if value is not None}
         complete = {**self._default, **given}
-        default_headers: dict[str, str] = self._default.get("headers") or {}
-        given_headers: dict[str, str] = given.get("headers") or {}
-        names = {name.lower() for name in given_headers}
-        kept = {name: value for name, value in default_headers.items() if name.lower() not in names}
-        if kept or given_headers:
-            complete["headers"] = {**kept, **given_headers}
+        default_headers: object = self._default.get("headers") or {}
+        given_headers: object = given.get("headers", {})
+        # What is no headers is kept: whoever delivers to it says what is wrong with it.
+        if isinstance(default_headers, dict) and isinstance(given_headers, dict):
+            ours, theirs = cast("dict[str, Any]", default_headers), cast("dict[str, Any]", given_headers)
+            names = {name.lower() for name in theirs}
+            merged = {name: value for name, value in ours.items() if name.lower() not in names} | theirs
+            if merged:
+                complete["headers"] = merged
         return complete
 
 

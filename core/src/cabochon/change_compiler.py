@@ -204,9 +204,9 @@ def _patched(operations: Sequence[PatchOperation], document: bytes) -> bytes | s
     try:
         holder: json_tree.Holder = [json_values.decode(document)]
         json_tree.patch(holder, operations, [])
+        return json_values.encode(None if holder[0] is json_tree.MISSING else holder[0])
     except (StoreRejectedError, JsonError) as err:
         return str(err)
-    return json_values.encode(None if holder[0] is json_tree.MISSING else holder[0])
 
 
 def _with(path: DocumentPath, value: bytes, document: bytes) -> bytes | str:

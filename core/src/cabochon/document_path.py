@@ -13,6 +13,10 @@ from cabochon.errors import DocumentPathError
 
 __all__ = ["ROOT", "DocumentPath"]
 
+_DEEPEST = 128
+"""What it costs an engine to look at a path grows faster than its length: OPA takes seconds for a few hundred segments,
+and for thousands of them it does not answer at all."""
+
 
 class DocumentPath(tuple[str, ...]):
     """The segments of a path, compared by segment: `/users` and `/users2` have nothing in common.
@@ -33,27 +37,29 @@ class DocumentPath(tuple[str, ...]):
         A `%` that starts no escape stands for itself, so that a key such as `50%` needs no care.
 
         Raises:
-            DocumentPathError: the text, or what is percent-encoded in it, can't be written as UTF-8.
+            DocumentPathError: the text, or what is percent-encoded in it, can't be written as UTF-8, or it has more
+                than 128 segments.
         """
         try:
             if not text.isascii():
                 text.encode()
             if "%" in text:
-                return cls([unquote(part, errors="strict") for part in text.split("/") if part])
+                return _not_too_deep(cls([unquote(part, errors="strict") for part in text.split("/") if part]))
         except UnicodeEncodeError as err:
             msg = f"path {text!r} has half a surrogate pair, which no engine can hold"
             raise DocumentPathError(msg) from err
         except UnicodeDecodeError as err:
             msg = f"path {text!r} has percent-encoded bytes that are no UTF-8"
             raise DocumentPathError(msg) from err
-        return cls([part for part in text.split("/") if part])
+        return _not_too_deep(cls([part for part in text.split("/") if part]))
 
     @classmethod
     def from_pointer(cls, pointer: str) -> DocumentPath:
         """Read a JSON pointer (RFC 6901); `""` is the whole document, and so is `/`, as OPA reads it.
 
         Raises:
-            DocumentPathError: the text has a `~` that is neither `~0` nor `~1`, or does not start with `/`.
+            DocumentPathError: the text has a `~` that is neither `~0` nor `~1`, does not start with `/`, or has more
+                than 128 segments.
         """
         if pointer in {"", "/"}:
             return ROOT
@@ -61,11 +67,11 @@ class DocumentPath(tuple[str, ...]):
             msg = f"JSON pointer {pointer!r} must be empty or start with '/' (RFC 6901)"
             raise DocumentPathError(msg)
         if "~" not in pointer:
-            return cls(pointer[1:].split("/"))
+            return _not_too_deep(cls(pointer[1:].split("/")))
         if pointer.count("~") != pointer.count("~0") + pointer.count("~1"):
             msg = f"JSON pointer {pointer!r} has a '~' that is neither '~0' nor '~1' (RFC 6901)"
             raise DocumentPathError(msg)
-        return cls([part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")])
+        return _not_too_deep(cls([part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]))
 
     def __truediv__(self, segment: str) -> DocumentPath:
         """Return the path of the member `segment` of this document."""
@@ -100,6 +106,13 @@ class DocumentPath(tuple[str, ...]):
     def __repr__(self) -> str:
         """Show the `dst_path`."""
         return f"DocumentPath({str(self)!r})"
+
+
+def _not_too_deep(path: DocumentPath) -> DocumentPath:
+    if len(path) > _DEEPEST:
+        msg = f"a path of {len(path)} segments is too deep: {_DEEPEST} are the most"
+        raise DocumentPathError(msg)
+    return path
 
 
 ROOT = DocumentPath()

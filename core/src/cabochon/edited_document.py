@@ -82,17 +82,34 @@ def fold_edits(edits: Sequence[Change], base: bytes) -> Folded:
         holder: json_tree.Holder = [json_values.decode(base)]
     except JsonError as err:
         return Folded(base, (str(err),) * len(edits))
+    failed = _applied(holder, edits)
+    try:
+        return Folded(_encoded(holder), failed)
+    except JsonError:
+        # Together they nest it too deeply to be written down: find out which of them do.
+        holder = [json_values.decode(base)]
+        failed = _applied(holder, edits, checked=True)
+        return Folded(_encoded(holder), failed)
+
+
+def _applied(holder: json_tree.Holder, edits: Sequence[Change], *, checked: bool = False) -> tuple[str, ...]:
+    """Apply edits in order and say why some do not; `checked`, each has to leave what can be written down."""
     failed: list[str] = []
     undo: json_tree.Undo = []
     for edit in edits:
         try:
             _apply(holder, edit, undo)
+            if checked:
+                _encoded(holder)
         except (StoreRejectedError, JsonError) as err:
             json_tree.rollback(undo)
             failed.append(str(err))
         undo.clear()
-    value = holder[0]
-    return Folded(None if value is json_tree.MISSING else json_values.encode(value), tuple(failed))
+    return tuple(failed)
+
+
+def _encoded(holder: json_tree.Holder) -> bytes | None:
+    return None if holder[0] is json_tree.MISSING else json_values.encode(holder[0])
 
 
 def _apply(holder: json_tree.Holder, edit: Change, undo: json_tree.Undo) -> None:

@@ -248,4 +248,4 @@ class LogTrimmedError(BackboneError):
 
 
 class LogReplacedError(BackboneError):
-    """The log was wiped, and began anew with another identity: no number that was known before means anything now."""
+    """The log was wiped or has lost its end, and has another identity: no number known before means anything now."""

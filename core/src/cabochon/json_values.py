@@ -143,8 +143,16 @@ def _fraction(text: str) -> Decimal | msgspec.Raw:
 
 
 def encode(value: object) -> bytes:
-    """Encode what `decode` returned (or any plain JSON value)."""
-    return _encoder.encode(value)
+    """Encode what `decode` returned (or any plain JSON value).
+
+    Raises:
+        JsonError: it is nested too deeply, as patches can make a document.
+    """
+    try:
+        return _encoder.encode(value)
+    except RecursionError:
+        msg = "nested too deeply"
+        raise JsonError(msg) from None
 
 
 def peer_hash(raw: bytes) -> str:

@@ -87,6 +87,8 @@ def verified_claims(token: str | None, key: Any, settings: JwtSettings) -> Mappi
         raise TokenError("Invalid access token: invalid audience claim") from None
     except jwt.InvalidIssuerError:
         raise TokenError("Invalid access token: invalid issuer claim") from None
+    except jwt.MissingRequiredClaimError as err:
+        raise TokenError(f"Invalid access token: it has no claim {err.claim}") from None
     except jwt.PyJWTError:
         raise TokenError("Could not decode access token") from None
     try:

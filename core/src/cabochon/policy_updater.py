@@ -19,7 +19,7 @@ from cabochon.backoff import Backoff
 from cabochon.desired_state import DesiredState
 from cabochon.document_path import DocumentPath
 from cabochon.engine_sender import EngineAway
-from cabochon.errors import SourceError, StoreRejectedError, StoreUnavailableError
+from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError, StoreUnavailableError
 from cabochon.json_values import JsonError
 from cabochon.metrics import Metrics
 from cabochon.policy_store import (
@@ -239,9 +239,10 @@ class PolicyUpdater:
         started = self._wall()
         error = ""
         again = False
+        data: list[Entry] = []
         try:
-            failed = [entry for entry in await self._write_data(bundle.hash, self._data_entries(bundle)) if entry.error]
-            error = "; ".join(f"{entry.path}: {entry.error}" for entry in failed)
+            data = await self._write_data(bundle.hash, self._data_entries(bundle))
+            error = "; ".join(f"{entry.path}: {entry.error}" for entry in data if entry.error)
             await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash, anew=anew)
         except StoreRejectedError as err:
             error = str(err)
@@ -251,7 +252,9 @@ class PolicyUpdater:
             log.warning("policy_bundle.failed", policy_hash=bundle.hash, error=error)
         else:
             log.info("policy_bundle.applied", policy_hash=bundle.hash, policies=len(bundle.policy_modules))
-        record = policy_record(bundle.hash, error, created_at=started, ended_at=self._wall())
+        # What it wrote may stand where older data updates were to write: nobody waits for those any longer.
+        saved = [entry for entry in data if entry.state is EntryState.SAVED]
+        record = policy_record(bundle.hash, error, created_at=started, ended_at=self._wall(), saved=saved)
         self._traces.ended(
             PolicyTrace(
                 policy_hash=bundle.hash,
@@ -273,22 +276,37 @@ class PolicyUpdater:
         entries: list[Entry] = []
         written: set[DocumentPath] = set()
         for module in bundle.data_modules:
-            path = DocumentPath.parse("" if module.path == "." else module.path)
-            entry = Entry(path, "PUT")
+            entry = Entry(DocumentPath(), "PUT")
             try:
+                entry.path = _folder(module.path)
                 entry.ready(json_values.check(module.data.encode()))
-                written.add(path)
+                written.add(entry.path)
+            except DocumentPathError as err:
+                entry.state, entry.error = EntryState.REFUSED, err
             except JsonError as err:
-                entry.state, entry.error = EntryState.REFUSED, StoreRejectedError(f"no JSON: {err}", path=str(path))
+                error = StoreRejectedError(f"no JSON: {err}", path=str(entry.path))
+                entry.state, entry.error = EntryState.REFUSED, error
             entries.append(entry)
         if bundle.old_hash is None:
             gone = desired.policy_data_paths - written
             desired.policy_data_paths = frozenset(written)
         else:
             deleted = bundle.deleted_files.data_modules if bundle.deleted_files is not None else ()
-            gone = {DocumentPath.parse("" if path == "." else path) for path in deleted}
+            # What is no path was never written.
+            gone = {folder for path in deleted if (folder := _folder_if_any(path)) is not None}
             desired.policy_data_paths = (desired.policy_data_paths - gone) | written
         return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
+
+
+def _folder(path: str) -> DocumentPath:
+    return DocumentPath.parse("" if path == "." else path)
+
+
+def _folder_if_any(path: str) -> DocumentPath | None:
+    try:
+        return _folder(path)
+    except DocumentPathError:
+        return None
 
 
 def _policy_changes(bundle: PolicyBundle) -> list[Change]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cabochon.errors import DocumentPathError
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
@@ -64,8 +66,10 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
     )
 
 
-def policy_record(transaction_id: str, error: str, *, created_at: float, ended_at: float) -> TransactionRecord:
-    """Return the record of a policy transaction; `error` is "" for one that is in force."""
+def policy_record(
+    transaction_id: str, error: str, *, created_at: float, ended_at: float, saved: Sequence[Entry] = ()
+) -> TransactionRecord:
+    """Return the record of a policy transaction; `error` is "" for one that is in force, `saved` is its data."""
     return TransactionRecord(
         number=0,
         id=transaction_id,
@@ -75,6 +79,8 @@ def policy_record(transaction_id: str, error: str, *, created_at: float, ended_a
         error=error,
         created_at=created_at,
         ended_at=ended_at,
+        origin=saved[0].update.origin if saved else 0,
+        landed=tuple(entry.path for entry in saved),
     )
 
 

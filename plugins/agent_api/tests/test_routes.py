@@ -133,7 +133,16 @@ async def test_callbacks_are_registered_shown_and_removed(opened: Open) -> None:
 
 @pytest.mark.parametrize(
     ("body", "where"),
-    [(b"{}", ["body"]), (b'{"url": 7}', ["body", "url"]), (b"nonsense", ["body"]), (b"", ["body"])],
+    [
+        (b"{}", ["body"]),
+        (b'{"url": 7}', ["body", "url"]),
+        (b"nonsense", ["body"]),
+        (b"", ["body"]),
+        (b'{"url": "http://a", "config": {"method": "dance"}}', ["body", "config", "method"]),
+        (b'{"url": "http://a", "config": {"headers": 7}}', ["body", "config", "headers"]),
+        (b'{"url": "http://a", "config": {"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}", ["body"]),
+    ],
+    ids=lambda value: repr(value)[:60],
 )
 async def test_callback_that_is_none_is_refused(opened: Open, body: bytes, where: list[str]) -> None:
     """

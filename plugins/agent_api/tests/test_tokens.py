@@ -101,6 +101,17 @@ async def test_wrong_token_is_refused(
     assert headers["authorization"].split()[1] not in answer.text
 
 
+async def test_token_that_never_expires_is_told_why(opened: Open, key: rsa.RSAPrivateKey, issue: Issue) -> None:
+    """
+    OPAL takes it, so whoever moves here has to know.
+    """
+    client = (await opened(OPAL_AUTH_PUBLIC_KEY=ssh_key(key))).client
+
+    detail = (await client.get("/callbacks", headers=issue(exp=None))).json()["detail"]
+
+    assert "Invalid access token: it has no claim exp" == detail["error"]
+
+
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic abc", "Bearer not.a.token"])
 async def test_header_that_is_no_token_is_refused(opened: Open, key: rsa.RSAPrivateKey, header: str) -> None:
     """

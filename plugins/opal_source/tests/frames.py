@@ -40,6 +40,15 @@ def notify(data: object, topic: str = "policy_data", call_id: object = "1") -> s
     return json.dumps({"request": {"method": "notify", "arguments": arguments, "call_id": call_id}, "response": None})
 
 
+def call_of(method: str, call_id: str) -> str:
+    return json.dumps({"request": {"method": method, "arguments": {}, "call_id": call_id}, "response": None})
+
+
+def answer_to(call_id: str, result: object) -> str:
+    response = {"result": result, "result_type": type(result).__name__, "call_id": call_id}
+    return json.dumps({"request": None, "response": response})
+
+
 def update(name: str, data: object = 1) -> dict[str, object]:
     return {"id": name, "entries": [{"url": "", "dst_path": "/a", "data": data}]}
 

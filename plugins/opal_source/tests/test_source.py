@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from typing import TypeVar, cast
 
 import anyio
+import anyio.abc
 import pytest
 from anyio import to_thread
 from structlog.testing import capture_logs
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from cabochon import (
     ConfigurationError,
@@ -26,6 +30,7 @@ from cabochon import (
 from cabochon_opal_source.settings import OpalSourceSettings
 from cabochon_opal_source.source import OpalUpdateSource
 
+from .frames import answer_to, call_of
 from .opal_server import WITHIN_S, OpalServer, until
 
 HELD_BACK_S = 3.0
@@ -100,6 +105,41 @@ async def test_what_came_before_the_end_is_yielded(server: OpalServer) -> None:
         for number in range(50):
             assert str(number) == (await next_of(DataUpdateReceived, events)).update.id
         await next_of(Disconnected, events)
+
+
+async def test_call_that_comes_with_the_upgrade_is_answered() -> None:
+    """
+    A server may call in the same packet that answers the upgrade, as OPAL's does where statistics are on.
+    """
+    answers: list[object] = []
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        protocol = ServerProtocol()
+        # The agent leaves as soon as it is connected, and reads no more.
+        with suppress(anyio.BrokenResourceError, anyio.EndOfStream):
+            async with stream:
+                async for chunk in stream:
+                    protocol.receive_data(chunk)
+                    for event in protocol.events_received():
+                        if isinstance(event, Request):
+                            protocol.send_response(protocol.accept(event))
+                            protocol.send_text(call_of("_get_channel_id_", "early").encode())
+                        elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                            message = json.loads(bytes(event.data))
+                            if message.get("response"):
+                                answers.append(message["response"]["call_id"])
+                            else:
+                                protocol.send_text(answer_to(message["request"]["call_id"], True).encode())
+                    await stream.send(b"".join(protocol.data_to_send()))
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - not Django's
+        tasks.start_soon(listener.serve, serve)
+        async with following(f"http://127.0.0.1:{port}") as events:
+            await next_of(Connected, events)
+        tasks.cancel_scope.cancel()
+
+    assert ["early"] == answers
 
 
 async def test_everything_is_answered_before_it_is_taken(server: OpalServer) -> None:

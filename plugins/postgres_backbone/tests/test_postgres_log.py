@@ -14,66 +14,6 @@ from cabochon_postgres_backbone.settings import PostgresBackboneSettings
 from cabochon_postgres_backbone.testing import PostgresServer
 
 
-async def test_restarted_postgres_goes_on(own_postgres: PostgresServer, settings: PostgresBackboneSettings) -> None:
-    """
-    kill -9 of PostgreSQL: who follows and who appends hear of it, and go on with the same log once it is back.
-    """
-    async with open_postgres_log(settings, own_postgres.url) as updates:
-        log_id = updates.log_id
-        await updates.append(data("a", "b"))
-        async with aclosing(updates.follow(1)) as batches:
-            assert [2] == [record.number for record in await anext(batches)]
-            await to_thread.run_sync(own_postgres.stop)
-            with pytest.raises(BackboneError), anyio.fail_after(20):
-                await anext(batches)
-        for call in (updates.append(data("lost")), updates.bounds(), updates.documents()):
-            with pytest.raises(
-                BackboneError, match=f"postgres://127.0.0.1:{own_postgres.port}/postgres can't be reached"
-            ):
-                await call
-        await to_thread.run_sync(own_postgres.start)
-        assert [3] == list(await updates.append(data("c")))
-        assert log_id == updates.log_id
-        assert [2, 3] == [record.number for record in await followed(updates, 1, 3)]
-
-
-async def test_killed_postgres_loses_nothing_acknowledged(
-    own_postgres: PostgresServer, settings: PostgresBackboneSettings
-) -> None:
-    """
-    What was acknowledged is there after each kill -9, under its number.
-    """
-    acknowledged: dict[int, bytes] = {}
-
-    async with open_postgres_log(settings, own_postgres.url) as updates:
-        for turn in range(3):
-            enough = anyio.Event()
-
-            async def append(task: int, turn: int = turn, enough: anyio.Event = enough) -> None:
-                count = 0
-                while True:
-                    (record,) = data(f"{turn}-{task}-{count}")
-                    try:
-                        (number,) = await updates.append([record])
-                    except BackboneError:
-                        return
-                    acknowledged[number] = record.body
-                    count += 1
-                    if count == 100:
-                        enough.set()
-
-            async with anyio.create_task_group() as tasks:
-                for task in range(8):
-                    tasks.start_soon(append, task)
-                await enough.wait()
-                await to_thread.run_sync(own_postgres.stop)
-            await to_thread.run_sync(own_postgres.start)
-        found = {record.number: record.body for record in await read_all(updates)}
-
-    assert list(range(1, len(found) + 1)) == list(found)
-    assert acknowledged == {number: found.get(number) for number in acknowledged}
-
-
 @pytest.mark.parametrize(
     "wipe",
     [
@@ -109,6 +49,37 @@ async def test_wiped_postgres_is_another_log(
             await sibling.read(0, limit=1)
         assert updates.log_id == sibling.log_id
         assert [b"c"] == [record.body for record in await read_all(sibling)]
+
+
+async def test_postgres_that_lost_the_end_of_the_log_is_another_log(
+    own_postgres: PostgresServer, settings: PostgresBackboneSettings
+) -> None:
+    """
+    As after a failover to a replica that was behind: numbers are given again, so nobody may resume from old ones.
+    """
+    async with (
+        open_postgres_log(settings, own_postgres.url) as updates,
+        open_postgres_log(settings, own_postgres.url) as sibling,
+    ):
+        log_id = updates.log_id
+        await updates.append(data("a", "lost", "lost too"))
+        await updates.save_documents({"scope blue": b"{}"})
+        behind = updates.follow(3)
+        for statement in ("DELETE FROM cabochon_record WHERE number > 1", "UPDATE cabochon_log SET head = 1"):
+            await to_thread.run_sync(own_postgres.execute, statement)
+        await sibling.append(data("b"))
+
+        with pytest.raises(LogReplacedError, match="lost its end"), anyio.fail_after(20):
+            async with aclosing(behind):
+                await anext(behind)
+        assert log_id != updates.log_id
+        with pytest.raises(LogReplacedError):
+            await sibling.append(data("c"))
+        assert updates.log_id == sibling.log_id
+        assert (2, 2) == ((await updates.bounds()).floor, (await updates.bounds()).head)
+        assert [3] == list(await sibling.append(data("c")))
+        assert [3] == [record.number for record in await followed(updates, 2, 3)]
+        assert {"scope blue": b"{}"} == await updates.documents()
 
 
 async def test_fleets_with_other_names_share_nothing(postgres: PostgresServer) -> None:

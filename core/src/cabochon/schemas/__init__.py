@@ -4,7 +4,14 @@ They are msgspec structs: a frame is parsed once, in under a microsecond, and th
 that no number passes through a float on its way to the engine (docs/decisions/0002).
 """
 
-from cabochon.schemas.callbacks import CallbackEntry, FetcherConfig, HttpFetcherConfig, HttpMethod, UpdateCallback
+from cabochon.schemas.callbacks import (
+    CallbackEntry,
+    FetcherConfig,
+    HttpFetcherConfig,
+    HttpMethod,
+    UpdateCallback,
+    callback_fault,
+)
 from cabochon.schemas.data_update import (
     DEFAULT_DATA_TOPIC,
     DataSourceConfig,
@@ -50,4 +57,5 @@ __all__ = [
     "StoreTransaction",
     "TransactionType",
     "UpdateCallback",
+    "callback_fault",
 ]

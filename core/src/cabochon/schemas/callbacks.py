@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
-__all__ = ["CallbackEntry", "FetcherConfig", "HttpFetcherConfig", "HttpMethod", "UpdateCallback"]
+__all__ = [
+    "CallbackEntry",
+    "FetcherConfig",
+    "HttpFetcherConfig",
+    "HttpMethod",
+    "UpdateCallback",
+    "callback_fault",
+]
 
 HttpMethod = Literal["get", "post", "put", "patch", "head", "delete"]
 
@@ -57,3 +66,19 @@ class CallbackEntry(Struct, frozen=True, kw_only=True):
     url: str
     key: str | None = None
     config: dict[str, Any] | None = None
+
+
+def callback_fault(url: str, config: Mapping[str, Any] | None) -> str | None:
+    """Say why nobody could call this over HTTP, None if nothing is wrong; other URLs are their reporters' business.
+
+    Example:
+        >>> callback_fault("http://reports.example", {"method": "dance"})
+        "Invalid enum value 'dance' - at `$.method`"
+    """
+    if config is None or not url.lower().startswith(("http://", "https://")):
+        return None
+    try:
+        msgspec.convert({name: value for name, value in config.items() if value is not None}, HttpFetcherConfig)
+    except msgspec.ValidationError as err:
+        return str(err)
+    return None

@@ -9,7 +9,9 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-__all__ = ["body_as"]
+from cabochon.json_values import JsonError, guarded
+
+__all__ = ["body_as", "unprocessable"]
 
 T = TypeVar("T")
 
@@ -25,15 +27,15 @@ async def body_as(model: type[T], request: Request) -> T:
             if len(body) > _LARGEST_BODY:
                 raise HTTPException(413, f"the body is larger than {_LARGEST_BODY} bytes")
     try:
-        return msgspec.json.decode(body, type=model)
-    except msgspec.ValidationError as err:
-        raise _unprocessable(str(err), "value_error") from err
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise _unprocessable(str(err), "value_error.jsondecode") from err
+        return guarded(lambda text: msgspec.json.decode(text, type=model), bytes(body))
+    except JsonError as err:
+        raise unprocessable(str(err), "value_error") from err
 
 
-def _unprocessable(why: str, kind: str) -> HTTPException:
-    message, _, where = why.partition(" - at `$")
-    path = [part for part in where.rstrip("`").replace("[", ".").replace("]", "").split(".") if part]
-    detail: Any = [{"loc": ["body", *path], "msg": message, "type": kind}]
+def unprocessable(why: str, kind: str, *where: str) -> HTTPException:
+    """Make the 422 that says what is wrong with a body, or with the member of it at `where`, in msgspec's words."""
+    message, _, place = why.partition(" - at `$")
+    parts = place.rstrip("`").replace("[", ".").replace("]", "").split(".")
+    path = [int(part) if part.isdecimal() else part for part in parts if part]
+    detail: Any = [{"loc": ["body", *where, *path], "msg": message, "type": kind}]
     return HTTPException(422, detail)

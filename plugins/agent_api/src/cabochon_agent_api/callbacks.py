@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from cabochon import AgentContext
-from cabochon.schemas import CallbackEntry
-from cabochon_agent_api.answers import body_as
+from cabochon.schemas import CallbackEntry, callback_fault
+from cabochon_agent_api.answers import body_as, unprocessable
 
 __all__ = ["callback_routes"]
 
@@ -26,7 +26,11 @@ def callback_routes(agent: AgentContext, guards: Sequence[Middleware]) -> list[B
         return _json(register.entries())
 
     async def put(request: Request) -> Response:
-        return _json(register.put(await body_as(CallbackEntry, request)))
+        entry = await body_as(CallbackEntry, request)
+        fault = callback_fault(entry.url, entry.config)
+        if fault is not None:
+            raise unprocessable(fault, "value_error", "config")
+        return _json(register.put(entry))
 
     async def get(request: Request) -> Response:
         entry = register.get(request.path_params["key"])

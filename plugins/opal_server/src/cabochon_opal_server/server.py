@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import anyio
@@ -41,10 +42,11 @@ from cabochon_opal_server.pubsub.session import Permissions, SessionParts
 from cabochon_opal_server.scopes.routes import ScopeParts
 from cabochon_opal_server.scopes.routes import openapi as scopes_openapi
 from cabochon_opal_server.scopes.routes import routes as scope_routes
+from cabochon_opal_server.scopes.scope import scopes_of
 from cabochon_opal_server.scopes.scopes import Scopes
 from cabochon_opal_server.scopes.settings import ScopeSettings
 from cabochon_opal_server.security import routes as security_routes
-from cabochon_opal_server.security.access import Access, refused
+from cabochon_opal_server.security.access import Access, Claims, refused
 from cabochon_opal_server.security.keys import KeyPair, read_keys
 from cabochon_opal_server.security.settings import SecuritySettings
 from cabochon_opal_server.settings import ServerSettings
@@ -241,7 +243,12 @@ class Server:
 
     def _permissions(self, authorization: str | None) -> Permissions:
         claims = self._access.claims(authorization)
-        return Permissions(claims.may_subscribe, claims.may_publish)
+        return Permissions(partial(self._may_subscribe, claims), claims.may_publish)
+
+    def _may_subscribe(self, claims: Claims, topics: Sequence[str]) -> bool:
+        # What is published to a scope is no more for everyone than its policies and base data are.
+        scopes = scopes_of(topics) if self._scopes is not None else ()
+        return claims.may_subscribe(topics) and all(claims.may_read(scope) for scope in scopes)
 
 
 @asynccontextmanager

@@ -22,6 +22,12 @@ MALFORMED = {
     "save method": b'{"entries": [{"url": "", "save_method": "DELETE"}]}',
     "patch is an object": b'{"entries": [{"url": "", "save_method": "PATCH", "data": {"a": 1}}]}',
     "patch without path": b'{"entries": [{"url": "", "save_method": "PATCH", "data": [{"op": "add", "value": 1}]}]}',
+    "callback's method": b'{"entries": [], "callback": {"callbacks": [["http://a", {"method": "dance"}]]}}',
+    "callback's headers": b'{"entries": [], "callback": {"callbacks": ["http://b", ["http://a", {"headers": 7}]]}}',
+    "path is too deep": b'{"entries": [{"url": "", "dst_path": "' + b"/a" * 129 + b'", "data": 1}]}',
+    "patch is too deep": b'{"entries": [{"url": "", "save_method": "PATCH", "data": [{"op": "remove", "path": "'
+    + b"/a" * 129
+    + b'"}]}]}',
     "not UTF-8": b'{"entries": [{"url": "\xff"}]}',
     "nested deeply": b'{"entries": [{"url": "", "config": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001 + b"]}",
 }
@@ -36,7 +42,11 @@ async def test_malformed_update_is_refused_with_the_field(rig: Rig, kind: str) -
     if kind.startswith("patch"):
         assert ["body", "entries", 0, "data"] == detail["loc"]
     if kind == "save method":
-        assert ["body", "entries", "0", "save_method"] == [*map(str, detail["loc"])]
+        assert ["body", "entries", 0, "save_method"] == detail["loc"]
+    if kind == "path is too deep":
+        assert ["body", "entries", 0, "dst_path"] == detail["loc"]
+    if kind == "callback's headers":
+        assert ["body", "callback", "callbacks", 1, 1] == detail["loc"]
     assert {"status": "ok"} == (await rig.publish({"dst_path": "/x", "data": 1})).json()
 
 

@@ -76,6 +76,13 @@ async def test_update_is_found_by_its_id(rig: Rig) -> None:
         assert 404 == (await rig.http.get(f"/updates/{unknown}")).status_code
 
 
+async def test_update_is_found_by_its_id_behind_large_ones(rig: Rig) -> None:
+    for place in range(3):
+        await rig.publish({"dst_path": f"/{place}", "data": "x" * (3 << 20)}, id=f"large-{place}")
+    found = (await rig.http.get("/updates/large-2")).json()
+    assert ("large-2", 3) == (found.get("id"), found.get("number"))
+
+
 async def test_older_updates_came_with_base_data(rig: Rig) -> None:
     number = await number_of(rig)
     await agent(rig, "late-comer")

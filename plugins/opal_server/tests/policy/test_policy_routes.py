@@ -53,8 +53,9 @@ async def test_bundles_are_served_full_and_as_differences(commits: Commits, tmp_
         for unknown in ("0" * 40, "nonsense"):
             answer = (await rig.http.get("/policy", params={"base_hash": unknown})).json()
             assert (["a/n.rego", "b/data.json"], None) == (answer["manifest"], answer["old_hash"])
-        only = (await rig.http.get("/policy", params={"path": ["/b/"]})).json()
-        assert ["b/data.json"] == only["manifest"]
+        for folder in ("/b/", "./b", "b//."):
+            only = (await rig.http.get("/policy", params={"path": [folder]})).json()
+            assert ["b/data.json"] == only["manifest"]
         assert 404 == (await rig.http.get("/policy", params={"path": "no/such"})).status_code
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..rig import Rig, running  # noqa: TID252 - the rig of these tests
+from cabochon import NewRecord
+from cabochon_opal_server.log.settings import SqliteLogSettings
+from cabochon_opal_server.log.sqlite_log import open_sqlite_log
+from cabochon_opal_server.pubsub.hub import Hub
+from cabochon_opal_server.pubsub.messages import Resume
+from cabochon_opal_server.pubsub.subscriber import Subscriber
+
+from ..rig import PATIENCE_S, Rig, running  # noqa: TID252 - the rig of these tests
+
+_PLACES = count()
 
 
 async def resumed(rig: Rig, log: str, number: int, *topics: str) -> tuple[Any, Any]:
@@ -20,7 +31,8 @@ async def resumed(rig: Rig, log: str, number: int, *topics: str) -> tuple[Any, A
 
 
 async def published(rig: Rig, topic: str, value: object) -> int:
-    answer = await rig.publish({"dst_path": "/x", "data": {"v": value}, "topics": [topic]})
+    # Each has a path of its own: compaction may leave out none of them, however long the test takes.
+    answer = await rig.publish({"dst_path": f"/{next(_PLACES)}", "data": {"v": value}, "topics": [topic]})
     return int(answer.headers["x-cabochon-update-number"])
 
 
@@ -103,3 +115,42 @@ async def test_nothing_is_missed_or_told_twice_over_any_number_of_cuts(
             assert answer["resumed"]
         await socket.noted(len(sent) - len(got))
         assert sent == got + [number for _, number, _ in socket.notes]
+
+
+async def test_large_updates_that_were_missed_come_all(rig: Rig) -> None:
+    """A page of the log is short where records are large: that is not the end of it."""
+    large = "x" * (3 << 20)
+    for place in range(4):
+        await rig.publish({"dst_path": f"/{place}", "data": large, "topics": ["t"]})
+    _, fresh = await resumed(rig, "", 0, "t")
+    socket, again = await resumed(rig, fresh["log"], 0, "t")
+    assert (True, 4) == (again["resumed"], again["number"])
+    assert [1, 2, 3, 4] == [number for _, number, _ in await socket.noted(4)]
+
+
+async def test_more_may_have_been_missed_than_may_wait(tmp_path: Path) -> None:
+    async with running(tmp_path, {"OPAL_CLIENT_MAX_WAITING_MESSAGES": "10"}) as rig:
+        _, fresh = await resumed(rig, "", 0, "t")
+        for value in range(300):
+            await published(rig, "t", value)
+        socket, answer = await resumed(rig, fresh["log"], 0, "t")
+        assert answer["resumed"]
+        assert list(range(1, 301)) == [number for _, number, _ in await socket.noted(300)]
+
+
+async def test_who_leaves_while_it_is_told_what_it_missed_costs_nothing_more(tmp_path: Path) -> None:
+    """The task that tells it ends, and what waited for it is forgotten."""
+    async with open_sqlite_log(SqliteLogSettings(), f"sqlite:{tmp_path}/log.db") as updates:
+        await updates.append([NewRecord("data", ("t",), b"{}")] * 2_000)
+        hub = Hub(updates)
+        subscriber = Subscriber(max_messages=1_000, max_bytes=1 << 20)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(hub.run)
+            with anyio.fail_after(PATIENCE_S):
+                async with anyio.create_task_group() as telling:
+                    telling.start_soon(hub.subscribe, subscriber, ["t"], Resume(updates.log_id, 0))
+                    while subscriber.has_room:  # noqa: ASYNC110 - somebody else's state
+                        await anyio.sleep(0.01)
+                    subscriber.close()
+            assert 0 == subscriber.waiting
+            tasks.cancel_scope.cancel()

@@ -138,6 +138,19 @@ async def test_tokens_say_who_may_manage_and_who_may_read(tmp_path: Path, commit
         assert 403 == (await rig.http.get("/scopes/amber/policy", headers=reader)).status_code
 
 
+async def test_only_who_may_read_a_scope_is_told_of_its_updates(tmp_path: Path) -> None:
+    async with running(tmp_path, {**SCOPES, **KEYS, "OPAL_AUTH_MASTER_TOKEN": MASTER}) as rig:
+        reader = bearer(await made(rig, "client", claims={"allowed_scopes": ["blue"]}))
+        for topics, allowed in (
+            (["blue:data:users", "blue:policy:."], True),
+            (["users", "policy:."], True),
+            (["amber:data:users"], False),
+            (["blue:data:users", "amber:policy:."], False),
+        ):
+            socket = await rig.socket(reader)
+            assert allowed is await socket.call("subscribe", {"topics": topics})
+
+
 @pytest.mark.parametrize(
     ("url", "auth", "full"),
     [

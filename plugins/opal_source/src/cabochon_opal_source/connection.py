@@ -63,9 +63,9 @@ class Connection:
             with anyio.fail_after(_DIAL_S) as dialing:
                 async with dialed(self._server.uri, self._server.context) as stream:
                     try:
-                        await self._upgrade(stream)
+                        already = await self._upgrade(stream)
                         dialing.deadline = math.inf
-                        await self._follow(stream)
+                        await self._follow(stream, already)
                     finally:
                         await self._leave(stream)
         except TimeoutError:
@@ -73,20 +73,23 @@ class Connection:
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as err:
             raise ConnectionLostError(network_failure(err)) from err
 
-    async def _upgrade(self, stream: ByteStream) -> None:
+    async def _upgrade(self, stream: ByteStream) -> list[bytes]:
+        """Turn the connection into a WebSocket; the messages that came in one piece with the answer."""
         await stream.send(self._socket.outgoing())
+        already: list[bytes] = []
         while not self._socket.is_open:
-            # Nothing but the answer to the upgrade can come before we have called.
-            self._socket.receive(await self._received(stream) or b"")
+            already = self._socket.receive(await self._received(stream) or b"")
             self._socket.check()
         self._session.extended = self._socket.extended
+        return already
 
-    async def _follow(self, stream: ByteStream) -> None:
+    async def _follow(self, stream: ByteStream, already: list[bytes]) -> None:
         """Take what comes; the server has `_SUBSCRIBE_S` seconds until it has taken the subscription."""
         silence_s, call_every_s = self._server.silence_s, self._server.call_every_s
         keep_alive = KeepAlive(anyio.current_time(), silence_s=silence_s, call_every_s=call_every_s)
         self._session.progress.on_news = self._hurry
         with anyio.move_on_after(_SUBSCRIBE_S) as subscribing:
+            await self._take(already)
             while True:
                 self._report()
                 await self._send(stream)
@@ -100,13 +103,13 @@ class Connection:
                 if chunk is None:
                     self._stay_alive(keep_alive)
                     continue
-                await self._take(chunk)
+                await self._take(self._socket.receive(chunk))
                 keep_alive.heard(anyio.current_time(), answered=self._session.pinged == 0)
         raise ConnectionLostError(f"the server did not take the subscription within {_SUBSCRIBE_S:g} s")
 
-    async def _take(self, chunk: bytes) -> None:
+    async def _take(self, messages: list[bytes]) -> None:
         session, put = self._session, self._buffer.put
-        for raw in self._socket.receive(chunk):
+        for raw in messages:
             try:
                 message = rpc.parse(raw) if len(raw) < LARGE_BYTES else await off_loop(rpc.parse, raw)
             except JsonError as err:

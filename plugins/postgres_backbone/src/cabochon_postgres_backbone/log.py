@@ -122,8 +122,14 @@ class PostgresLog(Backbone):
                 if page:
                     after = page[-1].number
                     yield page
-                else:
-                    await self._notification(connection)
+                    continue
+                ((_, renewed),) = await self._asked(
+                    connection, statements.RENEW, log_id=log_id, after=after, renewed=uuid4().hex
+                )
+                if renewed:
+                    await self.identify()
+                    raise LogReplacedError(f"the update log in {self._shown} has lost its end: everyone starts afresh")
+                await self._notification(connection)
         finally:
             with anyio.CancelScope(shield=True):
                 await connection.close()

@@ -19,6 +19,7 @@ __all__ = [
     "LOCK",
     "READ",
     "READ_DOCUMENTS",
+    "RENEW",
     "SAVE_DOCUMENTS",
     "SUPERSEDED",
     "TRIM",
@@ -74,6 +75,23 @@ FROM cabochon_log LEFT JOIN LATERAL (
 WHERE cabochon_log.log_id = %(log_id)s ORDER BY page.number
 """
 """Return the floor beside each of up to so many records after a number, about so many bytes and at least one."""
+
+RENEW: Final = """
+WITH renewed AS (
+    UPDATE cabochon_log SET log_id = %(renewed)s, floor = head, bytes = 0
+    WHERE log_id = %(log_id)s AND head < %(after)s RETURNING log_id),
+forgotten AS (DELETE FROM cabochon_record USING renewed WHERE cabochon_record.log_id = %(log_id)s),
+passed AS (DELETE FROM cabochon_superseded USING renewed WHERE cabochon_superseded.log_id = %(log_id)s),
+kept AS (UPDATE cabochon_document SET log_id = renewed.log_id FROM renewed
+    WHERE cabochon_document.log_id = %(log_id)s)
+SELECT head, (SELECT count(*) FROM renewed) FROM cabochon_log WHERE log_id = %(log_id)s
+"""
+"""Give the log another identity if it ends before a number that was given already: the database went back to an older
+state.
+
+Numbers after the end are given a second time, so nobody can resume from one of the old identity, and its records serve
+nobody; say how many logs that were, no row if it is not there.
+"""
 
 COMPACT: Final = """
 WITH gone AS (

@@ -103,6 +103,9 @@ class RedisLog(Backbone):
                 after = page[-1].number
                 yield page
                 continue
+            if await self._run(scripts.RENEW, after, uuid4().hex, log_id=log_id):
+                await self.identify()
+                raise LogReplacedError(f"the update log in {self._shown} has lost its end: everyone starts afresh")
             with self._told():
                 await self._waiting.xread({self._keys[0]: f"{after}-0"}, count=1, block=_WAIT_MS)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["APPEND", "BOUNDS", "COMPACT", "IDENTIFY", "READ", "SUPERSEDED", "TRIM"]
+__all__ = ["APPEND", "BOUNDS", "COMPACT", "IDENTIFY", "READ", "RENEW", "SUPERSEDED", "TRIM"]
 
 _SAME_LOG = """
 if redis.call('HGET', KEYS[2], 'log_id') ~= ARGV[1] then return redis.error_reply('REPLACED') end
@@ -73,6 +73,20 @@ return {about('floor'), found}
 """
 )
 """Return the floor, and up to so many entries after a number, about so many bytes and at least one."""
+
+RENEW: Final = (
+    _SAME_LOG
+    + """
+local head = about('head')
+if head >= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[2], 'log_id', ARGV[3], 'floor', string.format('%.0f', head))
+return 1
+"""
+)
+"""Give the log another identity if it ends before a number that was given already: Redis went back to an older state.
+
+Numbers after the end are given a second time, so nobody can resume from one of the old identity; say whether it did.
+"""
 
 COMPACT: Final = (
     _SAME_LOG

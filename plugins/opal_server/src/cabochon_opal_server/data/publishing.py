@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from cabochon import NewRecord, json_patch
+from cabochon import DocumentPath, DocumentPathError, NewRecord, json_patch
 from cabochon.json_values import JsonError
-from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback
+from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback, callback_fault
 from cabochon_opal_server.pubsub.topics import expanded
 
 __all__ = ["InvalidUpdateError", "prepared", "record_of"]
@@ -30,13 +30,16 @@ def prepared(update: DataUpdate) -> DataUpdate:
     An inline document that is null counts as none and is left out, for the peer's clients refuse it.
 
     Raises:
-        InvalidUpdateError: a patch is no JSON patch.
+        InvalidUpdateError: a path is none or too deep, a patch is no JSON patch, or a callback's configuration is none
+            of an HTTP request: the peer's clients refuse the whole update then.
     """
     return replace(
         update,
         id=update.id if update.id is not None else uuid.uuid4().hex,
         entries=tuple(_entry(index, entry) for index, entry in enumerate(update.entries)),
-        callback=UpdateCallback(callbacks=tuple(_callback(target) for target in update.callback.callbacks)),
+        callback=UpdateCallback(
+            callbacks=tuple(_callback(index, target) for index, target in enumerate(update.callback.callbacks))
+        ),
     )
 
 
@@ -46,12 +49,22 @@ def record_of(update: DataUpdate) -> NewRecord:
     return NewRecord(kind="data", topics=topics, body=msgspec.json.encode(update))
 
 
-def _callback(target: str | tuple[Any, ...]) -> str | tuple[Any, ...]:
-    """Make a plain URL of a list that holds just one: the peer's clients know no such list."""
-    return target[0] if len(target) == 1 and not isinstance(target, str) else target
+def _callback(index: int, target: str | tuple[Any, ...]) -> str | tuple[Any, ...]:
+    """Check a callback, and make a plain URL of a list that holds just one: the peer's clients know no such list."""
+    if isinstance(target, str):
+        return target
+    url, *config = target
+    fault = callback_fault(url, *config) if config else None
+    if fault is not None:
+        raise InvalidUpdateError(fault, ("callback", "callbacks", index, 1))
+    return target if config else url
 
 
 def _entry(index: int, entry: DataSourceEntry) -> DataSourceEntry:
+    try:
+        DocumentPath.parse(entry.dst_path)
+    except DocumentPathError as err:
+        raise InvalidUpdateError(str(err), ("entries", index, "dst_path")) from err
     inline = entry.inline
     if entry.save_method == "PATCH" and inline is not None:
         try:

@@ -99,17 +99,25 @@ class Finder:
         while end > oldest:
             after = max(end - _PAGE, oldest)
             try:
-                page = await self._backbone.read(after, limit=end - after)
+                found = await self._newest(update_id, mark, after, end)
             except LogTrimmedError:
                 return None
-            for record in reversed(page):
-                if record.number <= end and record.kind == "data" and mark in record.body:
-                    found = _found(record)
-                    if found.id == update_id:
-                        return found
+            if found is not None:
+                return found
             end = after
             await anyio.lowlevel.checkpoint()
         return None
+
+    async def _newest(self, update_id: str, mark: bytes, after: int, last: int) -> Found | None:
+        """Look for an update among these numbers; where records are large, they come in several pages."""
+        newest: Found | None = None
+        while after < last and (page := await self._backbone.read(after, limit=last - after)):
+            for record in page:
+                if record.number <= last and record.kind == "data" and mark in record.body:
+                    found = _found(record)
+                    newest = found if found.id == update_id else newest
+            after = page[-1].number
+        return newest
 
 
 def _found(record: LogRecord) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import PurePosixPath
 
 import anyio
 import msgspec
@@ -89,7 +90,7 @@ class Policies:
     def existing(self, folders: Collection[str]) -> list[str]:
         """Leave out folders that the policies do not have; nothing is left out before they were read."""
         newest = self._newest
-        return [folder for folder in folders if newest is None or newest.has(folder.strip("/") or ".")]
+        return [folder for folder in folders if newest is None or newest.has(_normal(folder))]
 
     async def run(self) -> None:
         """Look for news, until cancelled."""
@@ -116,7 +117,7 @@ class Policies:
         if newest is None:
             self._asked_too_early = True
             raise NotLoadedError
-        wanted = tuple(sorted({folder.strip("/") or "." for folder in folders})) or (".",)
+        wanted = tuple(sorted({_normal(folder) for folder in folders})) or (".",)
         for folder in wanted:
             if not newest.has(folder):
                 raise UnknownFolderError(folder)
@@ -184,3 +185,8 @@ class Policies:
         else:
             self._trouble = trouble
             log.error("policy_repo.unreadable", repository=self.place, serving=self.head, error=trouble)
+
+
+def _normal(folder: str) -> str:
+    """Write a folder as snapshots do: `/app/`, `./app` and `app` are one, and the root is "."."""
+    return str(PurePosixPath(folder.strip("/")))

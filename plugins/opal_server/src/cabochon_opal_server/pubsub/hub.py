@@ -133,15 +133,17 @@ class Hub:
     async def _catch_up(self, subscriber: Subscriber, after: int) -> None:
         """Read what it missed; at the end no record may come in between this and the live ones."""
         subscriber.number = after
-        while subscriber.number < self.number:
-            await subscriber.room()
+        while subscriber.number < self.number and not subscriber.closed:
             goal = self.number
             page = await self._backbone.read(subscriber.number, limit=_PAGE)
             for record in page:
                 if record.number <= goal:
+                    # A page may be more than may wait.
+                    await subscriber.room()
                     self._offer(subscriber, record)
-            # A page that is not full was all there is up to the goal: compaction leaves gaps.
-            subscriber.number = min(page[-1].number, goal) if len(page) == _PAGE else goal
+            # Only an empty page says that there is no more up to the goal: compaction leaves gaps, and pages of large
+            # records are short.
+            subscriber.number = min(page[-1].number, goal) if page else goal
 
     # ------------------------------------------------------------------------------------------------------ telling
 

@@ -24,6 +24,7 @@ class Subscriber:
         topics: what it is subscribed to.
         number: the last number of the log that it was told, or that was passed over for it.
         sent: how many messages were taken to be sent.
+        closed: whether nothing will be sent to it any more.
         wake: called when the first message waits.
         drop: called with the reason when the connection has to end.
     """
@@ -32,6 +33,7 @@ class Subscriber:
         self.topics: set[str] = set()
         self.number = 0
         self.sent = 0
+        self.closed = False
         self.wake: Callable[[], None] = _nothing
         self.drop: Callable[[str], None] = lambda _why: None
         self._max_messages = max_messages
@@ -51,7 +53,9 @@ class Subscriber:
         return len(self._waiting) < self._max_messages // 2 and self._bytes < self._max_bytes // 2
 
     def put(self, frame: bytes) -> None:
-        """Let a message wait, as a frame; too many of them end the connection."""
+        """Let a message wait, as a frame; too many of them end the connection, and after its end none is kept."""
+        if self.closed:
+            return
         self._waiting.append(frame)
         self._bytes += len(frame)
         if len(self._waiting) == 1:
@@ -75,6 +79,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Forget what waits, and let nobody wait for room any longer."""
+        self.closed = True
         self._waiting.clear()
         self._bytes = 0
         self._room.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -10,7 +12,9 @@ from msgspec import Struct, field
 
 from cabochon.schemas import DataSourceConfig
 
-__all__ = ["GitSource", "Scope", "described"]
+__all__ = ["GitSource", "Scope", "described", "scopes_of"]
+
+_TOPIC = re.compile(r"(.*?):(?:data|policy):", re.DOTALL)
 
 
 class _NoAuth(Struct, frozen=True, kw_only=True, tag_field="auth_type", tag="none"):
@@ -88,6 +92,16 @@ def described(scope: Scope) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(scope)
     del found["policy"]["auth"]
     return found
+
+
+def scopes_of(topics: Iterable[str]) -> set[str]:
+    """Name the scopes that topics belong to; others belong to none.
+
+    Example:
+        >>> scopes_of(["blue:data:users", "blue:policy:.", "policy_data/users", "policy:."])
+        {'blue'}
+    """
+    return {found[1] for topic in topics if (found := _TOPIC.match(topic))}
 
 
 def _with_user(url: str, user: str) -> str:

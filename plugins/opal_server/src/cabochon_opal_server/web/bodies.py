@@ -37,5 +37,6 @@ async def body_as(model: type[T], request: Request, *, largest: int = _LARGEST_B
         return guarded(lambda text: msgspec.json.decode(text, type=model), raw)
     except JsonError as err:
         message, _, where = str(err).partition(" - at `$")
-        path = [part for part in where.rstrip("`").replace("[", ".").replace("]", "").split(".") if part]
+        parts = where.rstrip("`").replace("[", ".").replace("]", "").split(".")
+        path = [int(part) if part.isdecimal() else part for part in parts if part]
         raise unprocessable(message, "value_error", *path) from err
