@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -26,7 +26,7 @@ from .rest_rig import LIB, USE, Wire, connected, held, listed, put, replace
 GHOST = "package old\n\nallow := true\n"
 
 
-def removed(logs: list[Mapping[str, object]]) -> list[object]:
+def removed(logs: Sequence[Mapping[str, object]]) -> list[object]:
     """The policies of others that were removed, for each event that says so."""
     return [line["policies"] for line in logs if line["event"] == "policies.of_others_removed"]
 
@@ -54,6 +54,22 @@ async def test_ghosts_of_an_opal_client_go_with_the_first_whole_set(opa: RealOpa
     assert LIB == held(opa)["lib.rego"]
     assert ["lib.rego", "use.rego"] == listed(opa)
     assert [["old.rego"]] == removed(logs)
+
+
+async def test_policies_of_listeners_stay(opa: RealOpa) -> None:
+    """
+    Whatever they are called: they come with a commit of data, and are in no set.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await delivery.put_one("listener.rego", "package listener")
+        await replace(delivery, {"lib.rego": LIB})
+        assert {"listener.rego", "lib.rego"} == set(held(opa))
+        later = RestDelivery(client)
+        await replace(later, {"lib.rego": LIB})
+        await later.put_one("listener.rego", "package listener")
+
+    assert {"listener.rego", "lib.rego"} == set(held(opa))
 
 
 async def test_whole_set_of_nothing_removes_all_the_same(opa: RealOpa) -> None:

@@ -37,16 +37,14 @@ class PoliciesOfOthers:
     Args:
         api: asks OPA.
         ignored: ids that are others' to load.
-        reserved: ids that are the store's own: nobody else's, whoever wrote them.
+        own: ids of single policies of the store's own, not of a set; more may be added at any time.
         keep: let all of them stay.
     """
 
-    def __init__(
-        self, api: PolicyApi, *, ignored: Container[str], reserved: Collection[str], keep: bool = False
-    ) -> None:
+    def __init__(self, api: PolicyApi, *, ignored: Container[str], own: Container[str], keep: bool = False) -> None:
         self._api = api
         self._ignored = ignored
-        self._reserved = frozenset(reserved)
+        self._own = own
         self.keep = keep
 
     async def survey(self, ours: Collection[str]) -> Survey:
@@ -55,7 +53,7 @@ class PoliciesOfOthers:
         Raises what `OpaClient.ask` raises.
         """
         listed = await self._api.everything()
-        others = [policy for policy in listed if policy.id not in ours and policy.id not in self._reserved]
+        others = [policy for policy in listed if policy.id not in ours and policy.id not in self._own]
         candidates = [policy for policy in others if not self.keep and self._may_go(policy)]
         roots = await self._api.bundle_roots() if candidates else []
         doomed = frozenset(

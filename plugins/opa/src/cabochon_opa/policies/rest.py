@@ -34,7 +34,7 @@ class RestDelivery:
     Args:
         client: asks OPA.
         ignored: ids that are others' to load: neither written nor deleted.
-        reserved: ids that are the store's own, for `put_one`; a policy of the repository with such an id is refused.
+        reserved: ids that are only for `put_one`; a policy of the repository with such an id is refused.
         check: judges whole sets beforehand; without it nothing is.
         keep_others: leave all policies of others alone.
     """
@@ -53,7 +53,8 @@ class RestDelivery:
         self._singles = KnownPolicies(self._api)
         self._ignored = ignored or PathsToIgnore(())
         self._reserved = frozenset(reserved)
-        self._others = PoliciesOfOthers(self._api, ignored=self._ignored, reserved=reserved, keep=keep_others)
+        self._own = set(reserved)
+        self._others = PoliciesOfOthers(self._api, ignored=self._ignored, own=self._own, keep=keep_others)
         self._check = check
         self._listed: frozenset[str] | None = None
         self._ours: set[str] = set()
@@ -94,6 +95,9 @@ class RestDelivery:
         removed = [policy_id for policy_id in sorted(self._doomed) if wanted.get(policy_id, "") is None]
         self._settle(wanted)
         if removed:
+            for policy_id in removed:
+                # A listener may have written it just now.
+                self._singles.drop(policy_id)
             log.warning("policies.of_others_removed", policies=removed)
         await self._write_list()
         self._known.check_life(life)
@@ -105,6 +109,7 @@ class RestDelivery:
             StoreRejectedError: OPA refuses it.
             StoreUnavailableError: see `OpaClient.ask`.
         """
+        self._own.add(policy_id)
         if self._singles.get(policy_id) != source:
             refused = await self._singles.write(policy_id, source)
             if refused is not None:
