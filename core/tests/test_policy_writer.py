@@ -134,3 +134,15 @@ async def test_try_that_is_called_off_leaves_doubt() -> None:
     await writer.write("t2", [SetPolicy("b", "package b")])
 
     assert [ReplacePolicies({"old": "package old", "b": "package b"})] == store.commits[-1].flat()
+
+
+async def test_first_set_is_written_though_it_is_empty() -> None:
+    """
+    It takes away what an earlier life left; after that, a set that is in force already is not written again.
+    """
+    store = _SlowStore(lambda _try: 0.0)
+    writer = _writer(store)
+    await writer.write("t1", [ReplacePolicies({})])
+    await writer.write("t2", [ReplacePolicies({})])
+
+    assert [[ReplacePolicies({})]] == [commit.flat() for commit in store.commits]

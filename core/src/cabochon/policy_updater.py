@@ -57,6 +57,7 @@ class PolicyWriter:
     backoff: Backoff
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     _doubtful: bool = False
+    _wrote_a_set: bool = False
 
     def doubt(self) -> None:
         """Take note that the engine may hold anything: the next write is of the whole set."""
@@ -82,10 +83,14 @@ class PolicyWriter:
         async with self._one_at_a_time:
             wanted = _after(self.desired.policies, changes)
             whole = anew or self._doubtful
-            if whole or list(wanted.items()) != list(self.desired.policies.items()):
+            is_set = any(isinstance(change, ReplacePolicies) for change in changes)
+            # The first set takes away what an earlier life left, and is written though it may be empty.
+            is_first = is_set and not self._wrote_a_set
+            if whole or is_first or list(wanted.items()) != list(self.desired.policies.items()):
                 await self._validate(wanted)
                 # A difference would leave in place what an earlier one may have written before its answer was lost.
                 await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
+            self._wrote_a_set = self._wrote_a_set or is_set
             self.desired.policies = wanted
             if policy_hash is not None:
                 self.desired.policy_hash = policy_hash
