@@ -59,7 +59,9 @@ async def _by_bundle(policies: Mapping[str, str]) -> dict[str, Any]:
         with _configured(bundle_config(address)) as (opa, raw):
             async with open_client(_settings(opa)) as client:
                 activation = Activation(shelf, lambda: _instance(client))
-                seconds = await _timed(BundleDelivery(RestDelivery(client), activation, list), policies, raw)
+                seconds = await _timed(
+                    BundleDelivery(RestDelivery(client, keep_others=True), activation, list), policies, raw
+                )
     return {**seconds, "raw_s": await anyio.to_thread.run_sync(_raw_bundle, policies)}
 
 

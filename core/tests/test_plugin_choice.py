@@ -64,8 +64,8 @@ class Offering:
         return self.all(HttpRoutesType)
 
 
-def store(name: str, *, for_tests: bool = False) -> PolicyStoreType:
-    return PolicyStoreType(name=name, summary=name, open=unused, for_tests=for_tests)
+def store(name: str, *, for_tests: bool = False, usual: bool = False) -> PolicyStoreType:
+    return PolicyStoreType(name=name, summary=name, open=unused, for_tests=for_tests, usual=usual)
 
 
 def plugins_with(*registrations: object) -> Plugins:
@@ -102,6 +102,24 @@ def test_choice_without_a_name_among_several_is_the_operators(unset: str | None)
         plugins_with(store("b"), store("a"), store("fake", for_tests=True)).choose_policy_store(unset)
 
     assert "several policy stores are installed: set OPAL_POLICY_STORE_TYPE to one of a, b" == str(refused.value)
+
+
+def test_choice_without_a_name_takes_the_usual_one() -> None:
+    """
+    What OPAL's users have set nothing for goes on when another engine is installed beside it.
+    """
+    assert "b" == plugins_with(store("b", usual=True), store("a")).choose_policy_store(None).name
+    assert "a" == plugins_with(store("b", usual=True), store("a")).choose_policy_store("a").name
+
+
+def test_choice_without_a_name_among_several_usual_ones_is_the_operators() -> None:
+    """
+    No plugin can push another's engine aside.
+    """
+    plugins = plugins_with(store("b", usual=True), store("a", usual=True), store("c"))
+
+    with pytest.raises(ConfigurationError, match="set OPAL_POLICY_STORE_TYPE to one of a, b"):
+        plugins.choose_policy_store(None)
 
 
 def test_choice_without_a_name_never_takes_what_is_for_tests() -> None:

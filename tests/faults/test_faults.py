@@ -308,7 +308,9 @@ async def test_found_without_any_update(opa: RealOpa, chance: Random, how: str) 
 
 async def test_leaves_no_ghost_of_an_earlier_life(opa: RealOpa, chance: Random) -> None:
     """
-    What only a killed agent had written is gone before the next one says ready; what is others' stays.
+    What only a killed agent had written is gone before the next one says ready; others' documents stay.
+
+    Of others' policies those stay that are for OPA itself.
     """
     await _put_others(opa)
     first = Load(chance, name="first", extra=("/earlier/only", "/load/ghosts/1"))
@@ -341,19 +343,24 @@ async def test_leaves_no_ghost_of_an_earlier_life(opa: RealOpa, chance: Random) 
         began = time.monotonic()
         await life.until_told("engine.earlier_life_removed", began)
         life.check_rate((began, await life.until_ready()))
-        await life.check_end(others={"n": 1}, strangers={"answer": 2})
+        await life.check_end(others={"n": 1})
         assert not GHOSTS.keys() & life.newest().found.keys()
     async with httpx.AsyncClient(base_url=opa.url) as client:
         policies = {policy["id"] for policy in (await client.get("/v1/policies")).json()["result"]}
-    assert "strangers.rego" in policies
+    assert "strangers/system.rego" in policies
+    assert "strangers/app.rego" not in policies
     assert not any("earlier" in policy for policy in policies)
 
 
 async def _put_others(opa: RealOpa) -> None:
     async with httpx.AsyncClient(base_url=opa.url) as client:
         (await client.put("/v1/data/others", json={"n": 1})).raise_for_status()
-        module = "package strangers\n\nanswer := 2\n"
-        (await client.put("/v1/policies/strangers.rego", content=module)).raise_for_status()
+        for policy_id, package in (
+            ("strangers%2Fapp.rego", "strangers"),
+            ("strangers%2Fsystem.rego", "system.strangers"),
+        ):
+            module = f"package {package}\n\nanswer := 2\n"
+            (await client.put(f"/v1/policies/{policy_id}", content=module)).raise_for_status()
 
 
 # ------------------------------------------------------------------------------------------------ 7. lost answers

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 
 from .checks import play
-from .scenarios import Scenario, calm, picky, stormy
+from .scenarios import Plan, Scenario, Send, Trouble, calm, picky, stormy
 
 many = settings(max_examples=5 * settings().max_examples)
 
@@ -29,3 +30,13 @@ def test_scenario_with_an_engine_in_trouble_ends_as_the_model(scenario: Scenario
 def test_scenario_with_an_engine_that_changes_its_mind_ends_as_the_model(scenario: Scenario) -> None:
     """What it refuses once it is back, or does not take back, is out of sync; what was before is in force."""
     play(scenario)
+
+
+@pytest.mark.parametrize("path", ["/a", "/b"], ids=["ours", "nobodys"])
+@pytest.mark.parametrize("patch", [[], [{"op": "move", "from": "/x", "path": "/x"}]], ids=["empty", "move"])
+def test_patch_that_changes_nothing_is_not_out_of_sync_once_the_engine_is_back(
+    path: str, patch: list[dict[str, str]]
+) -> None:
+    """There is nothing to restore for it, and so nothing that would say that it was."""
+    put = Send(0.0, (Plan("/a", {"x": 1}, "PUT", None),))
+    play(Scenario((Trouble(0.0, "down", 7.0), put, Send(0.0, (Plan(path, patch, "PATCH", None),)))))

@@ -518,7 +518,11 @@ class Committer:
             self._refuse(entry, err)
             return
         paths = [path for change in changes if (path := path_of(change)) is not None]
-        self._put_off(entry, paths, self._recovery.why_away)
+        if not paths and self._view.desired.holder(entry.path) is None:
+            # A patch that changes nothing, of nothing of ours: there is nothing to write once the engine is back.
+            entry.state = EntryState.SAVED
+            return
+        self._put_off(entry, paths or [entry.path], self._recovery.why_away)
 
     def _put_off(self, entry: Entry, paths: Sequence[DocumentPath], error: Exception) -> None:
         entry.state = EntryState.DEFERRED

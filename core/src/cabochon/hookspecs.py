@@ -115,7 +115,8 @@ def cabochon_policy_stores() -> Iterable[PolicyStoreType]:
     """Offer the policy engines that this plugin can drive.
 
     Called once at start-up, before any settings are read. Every answer counts; the agent opens exactly one of all that
-    are offered: the one that `OPAL_POLICY_STORE_TYPE` names, else the only one that is not `for_tests`.
+    are offered: the one that `OPAL_POLICY_STORE_TYPE` names, else the one that is `usual`, else the only one that is
+    not `for_tests`.
 
     Returns:
         Zero or more registrations. `open` yields a `PolicyStore`: `commit` and `health`, and whatever more it supports
@@ -221,7 +222,7 @@ def cabochon_update_sources() -> Iterable[UpdateSourceType]:
     r"""Offer places where updates, base data sources and policies come from.
 
     Called once at start-up. Every answer counts; the agent opens exactly one of all that are offered: the one that
-    `OPAL_UPDATE_SOURCE` names, else the only one that is not `for_tests`.
+    `OPAL_UPDATE_SOURCE` names, else the one that is `usual`, else the only one that is not `for_tests`.
 
     Returns:
         Zero or more registrations. `open` yields an `UpdateSource`; it must not wait for a connection, `events` does.

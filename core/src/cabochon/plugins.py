@@ -196,7 +196,7 @@ class Plugins:
             raise PluginConflictError("\n".join(self.conflicts))
 
     def choose_policy_store(self, name: str | None) -> Registered[PolicyStoreType]:
-        """Return the policy store called `name`; if None, the only one that is not for tests.
+        """Return the policy store called `name`; if None, the usual one, else the only one that is not for tests.
 
         Raises:
             PluginLoadError: there is none, and a plugin failed that may have it.
@@ -206,7 +206,7 @@ class Plugins:
         return self._choose(kinds.POLICY_STORES, name, "OPAL_POLICY_STORE_TYPE")
 
     def choose_update_source(self, name: str | None) -> Registered[UpdateSourceType]:
-        """Return the update source called `name`; if None, the only one that is not for tests.
+        """Return the update source called `name`; if None, the usual one, else the only one that is not for tests.
 
         Raises:
             PluginLoadError: there is none, and a plugin failed that may have it.
@@ -266,6 +266,7 @@ class Plugins:
                 return offered[name]
             raise self._missing(kind, name, offered, variable)
         real = [one for one in offered.values() if not one.registration.for_tests]
+        real = [one for one in real if one.registration.usual] or real
         if len(real) == 1:
             return real[0]
         if real:

@@ -424,6 +424,7 @@ class PolicyStoreType:
             Do not wait for the engine in it: the core starts before the engine is up.
         settings: the store's settings model; its fields carry the whole variable name as alias.
         for_tests: never chosen unless it is named.
+        usual: chosen if none is named, whatever else is installed; for what OPAL would take with the same variables.
         sandbox: takes the operator's variables and gives those to set besides, for an engine on this machine that
             nobody else uses, such as one that the agent runs on a free port; `cabochon demo` asks for it. A
             `ConfigurationError` says what is missing. None: there is no such engine, or any is one.
@@ -434,4 +435,5 @@ class PolicyStoreType:
     open: Callable[[Any], AbstractAsyncContextManager[PolicyStore]]
     settings: type[BaseSettings] | None = None
     for_tests: bool = False
+    usual: bool = False
     sandbox: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None

@@ -153,12 +153,14 @@ class CoreSettings(DiscoverySettings, LogSettings):
     policy_store_type: str | None = Field(
         default=None,
         validation_alias="OPAL_POLICY_STORE_TYPE",
-        description="Name of the policy store to keep in sync; unset: the only one installed that is not for tests.",
+        description="Name of the policy store to keep in sync; unset: the one that OPAL has, if it is installed,"
+        " else the only one that is not for tests.",
     )
     update_source: str | None = Field(
         default=None,
         validation_alias="OPAL_UPDATE_SOURCE",
-        description="Name of the update source to follow; unset: the only one installed that is not for tests.",
+        description="Name of the update source to follow; unset: the one that OPAL has, if it is installed,"
+        " else the only one that is not for tests.",
     )
     data_updater_enabled: bool = Field(
         default=True,

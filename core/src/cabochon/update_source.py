@@ -129,6 +129,7 @@ class UpdateSourceType:
             Do not wait for a connection in it.
         settings: the source's settings model.
         for_tests: never chosen unless it is named.
+        usual: chosen if none is named, whatever else is installed; for what OPAL would take with the same variables.
     """
 
     name: str
@@ -136,3 +137,4 @@ class UpdateSourceType:
     open: Callable[[Any], AbstractAsyncContextManager[UpdateSource]]
     settings: type[BaseSettings] | None = None
     for_tests: bool = False
+    usual: bool = False

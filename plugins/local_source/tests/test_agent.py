@@ -18,16 +18,21 @@ def line(name: str) -> bytes:
     return b'{"id": "%b", "entries": [{"url": "", "dst_path": "/a", "data": 1}]}\n' % name.encode()
 
 
+def environment(**variables: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPAL_")}
+    # Whatever serves HTTP beside the source takes a free port: these tests run side by side.
+    own = {"OPAL_POLICY_STORE_TYPE": "MOCK", "OPAL_UPDATE_SOURCE": "local", "OPAL_CLIENT_API_SERVER_PORT": "0"}
+    return {**kept, **own, **variables}
+
+
 @contextmanager
 def agent(**variables: str) -> Generator[subprocess.Popen[bytes]]:
     """Run an agent with a mock engine, its log in `stderr`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPAL_")}
-    own = {"OPAL_POLICY_STORE_TYPE": "MOCK", "OPAL_UPDATE_SOURCE": "local"}
     with subprocess.Popen(
         [CABOCHON, "agent", "run"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**kept, **own, **variables},
+        env=environment(**variables),
     ) as process:
         try:
             yield process
@@ -81,8 +86,6 @@ def test_standard_input_may_be_a_file(tmp_path: Path) -> None:
     """The shell's `<` works as a pipe does."""
     file = tmp_path / "updates.jsonl"
     file.write_bytes(line("first") + line("second"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPAL_")}
-    own = {"OPAL_POLICY_STORE_TYPE": "MOCK", "OPAL_UPDATE_SOURCE": "local", "OPAL_LOCAL_UPDATES": "-"}
     with file.open("rb") as given:
         done = subprocess.run(
             [CABOCHON, "agent", "run"],
@@ -91,7 +94,7 @@ def test_standard_input_may_be_a_file(tmp_path: Path) -> None:
             text=True,
             timeout=PATIENCE_S,
             check=True,
-            env={**kept, **own},
+            env=environment(OPAL_LOCAL_UPDATES="-"),
         )
 
     assert "update_id=first" in done.stderr

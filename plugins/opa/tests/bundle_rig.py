@@ -64,7 +64,7 @@ class Rig:
         return Activation(self.shelf, self.instance, **options)
 
     def delivery(self, **options: Any) -> BundleDelivery:
-        rest = RestDelivery(OpaClient(self.http, "OPA"))
+        rest = RestDelivery(OpaClient(self.http, "OPA"), keep_others=True)
         return BundleDelivery(rest, self.activation(**options), lambda: list(self.documents))
 
     async def result(self, path: str, **given: object) -> object:

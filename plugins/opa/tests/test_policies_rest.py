@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import anyio.to_thread
 import httpx
@@ -15,87 +11,15 @@ from structlog.testing import capture_logs
 
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
 from cabochon.policy_store import DeletePolicy, ReplacePolicies, SetPolicy
-from cabochon_opa.client import AnswerLostError, OpaClient
+from cabochon_opa.client import AnswerLostError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.rest import RestDelivery
 from cabochon_opa.testing import RealOpa
 
-LIB = "package lib\n\nf(x) := x + 1\n"
-USE = "package use\n\nimport data.lib\n\nr := lib.f(1)\n"
+from .rest_rig import LIB, USE, Wire, connected, held, listed, others_data, put, replace
+
 HEALTH = "engine/healthcheck/opal.rego"
-
-
-class Wire(httpx.AsyncBaseTransport):
-    """A real connection that notes the requests, and breaks the ones it is told to after OPA has done them.
-
-    Attributes:
-        lose: requests such as "PUT /v1/policies/a.rego" whose answers are lost, each once.
-        before: what to call before such a request is sent, once.
-        after: what to call when it has been answered, before we see the answer, once.
-    """
-
-    def __init__(self) -> None:
-        self._real = httpx.AsyncHTTPTransport()
-        self.requests: list[str] = []
-        self.lose: list[str] = []
-        self.before: dict[str, Any] = {}
-        self.after: dict[str, Any] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        line = f"{request.method} {request.url.raw_path.decode()}"
-        self.requests.append(line)
-        if line in self.before:
-            await self.before.pop(line)()
-        answer = await self._real.handle_async_request(request)
-        if line in self.after:
-            await self.after.pop(line)()
-        if line in self.lose:
-            self.lose.remove(line)
-            await answer.aread()
-            raise httpx.ReadError("connection reset")
-        return answer
-
-    async def aclose(self) -> None:
-        await self._real.aclose()
-
-    @property
-    def writes(self) -> list[str]:
-        """The requests that write policies, shortened, since the last look."""
-        found = [line.replace("/v1/policies/", "") for line in self.requests if "/v1/policies/" in line]
-        self.requests.clear()
-        return [line for line in found if not line.startswith("GET")]
-
-
-@asynccontextmanager
-async def connected(opa: RealOpa, wire: Wire | None = None, timeout_s: float = 10.0) -> AsyncGenerator[OpaClient]:
-    async with httpx.AsyncClient(base_url=opa.url, transport=wire or Wire(), timeout=timeout_s) as http:
-        yield OpaClient(http, opa.url)
-
-
-def held(opa: RealOpa) -> dict[str, str]:
-    """What is in OPA: id to source."""
-    return {policy["id"]: policy["raw"] for policy in httpx.get(f"{opa.url}/v1/policies").json()["result"]}
-
-
-def listed(opa: RealOpa) -> list[str]:
-    """The list of our policies in OPA."""
-    return httpx.get(f"{opa.url}/v1/data/system/cabochon/policies").json().get("result", [])
-
-
-def put(opa: RealOpa, policy_id: str, source: str) -> None:
-    """Write a policy as somebody else."""
-    httpx.put(f"{opa.url}/v1/policies/{quote(policy_id, safe='')}", content=source).raise_for_status()
-
-
-def others_data(opa: RealOpa, method: str, path: str, value: object = None) -> object:
-    """Do something to OPA's data as somebody else, and return its result."""
-    answer = httpx.request(method, f"{opa.url}/v1/data/{path}", json=value).raise_for_status()
-    return answer.json()["result"] if answer.content else None
-
-
-async def replace(delivery: RestDelivery, policies: Mapping[str, str]) -> None:
-    await delivery.write([ReplacePolicies(policies)])
 
 
 async def test_only_what_changed_is_written(opa: RealOpa) -> None:
@@ -110,7 +34,7 @@ async def test_only_what_changed_is_written(opa: RealOpa) -> None:
         await delivery.write([SetPolicy("lib.rego", LIB), SetPolicy("use.rego", USE + "#"), DeletePolicy("gone.rego")])
         assert ["PUT use.rego", "DELETE gone.rego"] == wire.writes
         await replace(delivery, {"use.rego": USE + "#", "lib.rego": LIB})
-        assert [] == wire.requests
+        assert ["GET /v1/policies"] == wire.requests
 
     assert {"use.rego": USE + "#", "lib.rego": LIB} == held(opa)
     assert ["lib.rego", "use.rego"] == listed(opa)
@@ -154,19 +78,19 @@ async def test_id_that_opa_can_not_hold_is_refused(opa: RealOpa, policy_id: str)
 
 async def test_new_life_removes_what_the_earlier_one_left(opa: RealOpa) -> None:
     """
-    And nothing of what others have loaded, before or since.
+    A difference removes nothing else, not even what it names, if others have loaded that.
     """
-    put(opa, "others.rego", "package others")
     wire = Wire()
     async with connected(opa, wire) as client:
         await replace(RestDelivery(client), {"lib.rego": LIB, "use.rego": USE})
-        put(opa, HEALTH, "package system.opal")
         wire.requests.clear()
         await replace(RestDelivery(client), {"lib.rego": LIB})
         assert ["DELETE use.rego"] == wire.writes
+        put(opa, "others.rego", "package others")
         await RestDelivery(client).write([DeletePolicy("others.rego"), DeletePolicy("never/was.rego")])
+        assert [] == wire.writes
 
-    assert {"others.rego", HEALTH, "lib.rego"} == set(held(opa))
+    assert {"others.rego", "lib.rego"} == set(held(opa))
     assert ["lib.rego"] == listed(opa)
 
 
@@ -373,7 +297,7 @@ async def test_way_back_that_fails_is_said_loudly(opa: RealOpa) -> None:
         wire.requests.clear()
         with pytest.raises(StoreRejectedError):
             await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
-        assert "GET /v1/policies/a.rego" in wire.requests
+        assert ["GET /v1/policies", "PUT /v1/policies/b.rego", "PUT /v1/policies/a.rego"] == wire.requests[:3]
 
     assert old == held(opa)
 
@@ -515,15 +439,18 @@ async def test_ignored_ids_are_neither_written_nor_deleted(opa: RealOpa) -> None
 
 async def test_validate_judges_no_set_that_others_policies_belong_to(opa: RealOpa, opa_path: Path) -> None:
     """
-    A function of somebody else's module is undefined to `opa check`, and there for OPA.
+    A function of somebody else's module is undefined to `opa check`, and there for OPA, if that module is to stay.
     """
     async with connected(opa) as client:
-        delivery = RestDelivery(client, check=PolicyCheck(client, str(opa_path)))
-        assert ["use.rego"] == [problem.id for problem in await delivery.validate({"use.rego": USE})]
-        ignoring = RestDelivery(client, check=PolicyCheck(client, str(opa_path)), ignored=PathsToIgnore(["x"]))
+        check = PolicyCheck(client, str(opa_path))
+        keeping, removing = RestDelivery(client, check=check, keep_others=True), RestDelivery(client, check=check)
+        assert ["use.rego"] == [problem.id for problem in await keeping.validate({"use.rego": USE})]
+        ignoring = RestDelivery(client, check=check, ignored=PathsToIgnore(["x"]))
         assert [] == await ignoring.validate({"use.rego": USE})
         put(opa, "theirs.rego", LIB)
-        assert [] == await delivery.validate({"use.rego": USE})
-        await replace(delivery, {"use.rego": USE})
-
-    assert {"theirs.rego", "use.rego"} == set(held(opa))
+        assert [] == await keeping.validate({"use.rego": USE})
+        assert ["use.rego"] == [problem.id for problem in await removing.validate({"use.rego": USE})]
+        await replace(keeping, {"use.rego": USE})
+        assert {"theirs.rego", "use.rego"} == set(held(opa))
+        put(opa, "authz.rego", "package system.authz\n\ndefault allow := true")
+        assert [] == await removing.validate({"use.rego": USE})

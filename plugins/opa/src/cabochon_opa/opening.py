@@ -39,6 +39,8 @@ async def open_opa_store(settings: OpaStoreSettings) -> AsyncGenerator[OpaPolicy
             ignored=ignored,
             reserved=(OPAL_POLICY, PROBES_POLICY),
             check=PolicyCheck(client, settings.exec_path),
+            # What a bundle leaves to REST is no whole set.
+            keep_others=settings.keep_policies_of_others or settings.policy_delivery == "bundle",
         )
         documents = OurDocuments()
         delivery: PolicyDelivery = rest

@@ -22,6 +22,7 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         open=open_opa_store,
         settings=OpaStoreSettings,
         sandbox=sandbox,
+        usual=True,
     )
 
 

@@ -28,6 +28,13 @@ class OpaStoreSettings(StoreConnectionSettings):
         description="Glob patterns of policies that are others' to load: never written or deleted. `dir/**` is all"
         " below dir, a leading ! takes out of the list.",
     )
+    keep_policies_of_others: bool = Field(
+        default=False,
+        validation_alias="OPAL_OPA_KEEP_POLICIES_OF_OTHERS",
+        description="Leave policies in OPA that this agent did not write. By default, as in OPAL, a complete policy"
+        " bundle removes all that are not in it, not in `system`, not ignored and not in a bundle that OPA loads;"
+        " with OPAL_OPA_POLICY_DELIVERY=bundle they always stay.",
+    )
     v0_compatible: bool = Field(
         default=True,
         validation_alias="OPAL_OPA_V0_COMPAT",

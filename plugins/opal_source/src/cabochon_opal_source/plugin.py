@@ -26,4 +26,5 @@ def cabochon_update_sources() -> Iterator[UpdateSourceType]:
         summary="Data updates, base data and policies from an OPAL server",
         open=open_opal_source,
         settings=OpalSourceSettings,
+        usual=True,
     )

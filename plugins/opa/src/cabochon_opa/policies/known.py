@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
 from cabochon_opa.policies.policy_api import PolicyApi
@@ -64,6 +64,18 @@ class KnownPolicies:
                 life = self._life
                 source = await self._api.read(policy_id)
                 self._note(policy_id, source, life)
+
+    def learn_from(self, listing: Mapping[str, str], policy_ids: Iterable[str], *, others: Collection[str]) -> None:
+        """Take those that are not known from a listing of all of OPA, id to source; spares a question for each.
+
+        Args:
+            listing: what OPA has just said.
+            policy_ids: whom we want to know.
+            others: those of them that others may have changed since we looked.
+        """
+        for policy_id in policy_ids:
+            if policy_id in others or policy_id not in self._sources:
+                self._sources[policy_id] = listing.get(policy_id)
 
     async def write(self, policy_id: str, source: str | None) -> StoreRejectedError | None:
         """Put `source` in force, or delete the policy if it is None; return why OPA refuses, None if it is done.

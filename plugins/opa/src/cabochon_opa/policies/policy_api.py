@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
+from cabochon.document_path import DocumentPath
 from cabochon.errors import StoreRejectedError
 from cabochon_opa.client import Answer, AnswerLostError, OpaClient
 from cabochon_opa.refusals import policy_refusal, refusal
 
-__all__ = ["PolicyApi", "policy_url"]
+__all__ = ["ListedPolicy", "PolicyApi", "policy_url"]
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 _LIST = "/v1/data/system/cabochon/policies"
+_BUNDLES = "/v1/data/system/bundles"
 _PLAIN = {"Content-Type": "text/plain"}
 _FINE = 200, 204
 _NOT_FOUND = 404
@@ -33,16 +36,59 @@ class _GotPolicy(msgspec.Struct):
     result: _Policy
 
 
-class _PolicyId(msgspec.Struct):
+class _Term(msgspec.Struct):
+    value: str
+
+
+class _Package(msgspec.Struct):
+    path: list[_Term]
+
+
+class _Tree(msgspec.Struct):
+    package: _Package
+
+
+class _Everything(msgspec.Struct):
+    """Of the syntax trees nothing is kept but the packages."""
+
+    result: list[_Entry] = []
+
+
+class _Entry(msgspec.Struct):
     id: str
+    raw: str
+    ast: _Tree | None = None
 
 
-class _GotPolicies(msgspec.Struct):
-    result: list[_PolicyId] = []
+class _Manifest(msgspec.Struct):
+    roots: list[str] | None = None
+
+
+class _Bundle(msgspec.Struct):
+    manifest: _Manifest = msgspec.field(default_factory=_Manifest)
+
+
+class _GotBundles(msgspec.Struct):
+    result: dict[str, _Bundle] = {}
 
 
 class _GotList(msgspec.Struct):
     result: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPolicy:
+    """One policy as OPA lists it.
+
+    Attributes:
+        id: what OPA calls it.
+        source: its text.
+        package: `a/b` for `package a.b`, as OPA itself has read it; None if it has not compiled that text.
+    """
+
+    id: str
+    source: str
+    package: DocumentPath | None
 
 
 def policy_url(policy_id: str) -> str:
@@ -98,10 +144,23 @@ class PolicyApi:
         answer = await self._client.ask("DELETE", policy_url(policy_id))
         return None if answer.status in {*_FINE, _NOT_FOUND} else policy_refusal(answer, policy_id)
 
-    async def ids(self) -> list[str]:
-        """Return the ids of all policies, others' too; OPA sends the syntax trees along, so ask rarely."""
+    async def everything(self) -> list[ListedPolicy]:
+        """Return all policies, others' too; OPA sends the syntax trees along, so ask rarely."""
         answer = await self._client.ask("GET", "/v1/policies")
-        return [policy.id for policy in _decoded(answer, _GotPolicies, "GET /v1/policies").result]
+        return [
+            ListedPolicy(entry.id, entry.raw, _package(entry.ast))
+            for entry in _decoded(answer, _Everything, "GET /v1/policies").result
+        ]
+
+    async def bundle_roots(self) -> list[DocumentPath]:
+        """Return what the bundles own that OPA has loaded: it lets no policy there be written or deleted by REST."""
+        answer = await self._client.ask("GET", _BUNDLES)
+        bundles = _decoded(answer, _GotBundles, f"GET {_BUNDLES}").result
+        return [
+            DocumentPath(segment for segment in root.split("/") if segment)
+            for bundle in bundles.values()
+            for root in _everywhere(bundle.manifest.roots)
+        ]
 
     async def read_list(self) -> frozenset[str]:
         """Return the ids on the list of our policies, which outlives the agent and not OPA."""
@@ -122,6 +181,16 @@ class PolicyApi:
         answer = await self._client.ask("PUT", _LIST, content=msgspec.json.encode(sorted(policy_ids)))
         if answer.status not in _FINE:
             raise refusal(answer, "/system/cabochon/policies")
+
+
+def _package(tree: _Tree | None) -> DocumentPath | None:
+    """The package without `data`, with which each begins."""
+    return None if tree is None else DocumentPath(term.value for term in tree.package.path[1:])
+
+
+def _everywhere(roots: list[str] | None) -> list[str]:
+    """A bundle that names no roots owns everything."""
+    return [""] if roots is None else roots
 
 
 def _decoded(answer: Answer, kind: type[T], what: str) -> T:
