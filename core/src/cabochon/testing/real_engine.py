@@ -166,8 +166,9 @@ class RealEngine(ABC):
         self.start(wait=wait)
 
     def hang(self) -> None:
-        """Stop it in its tracks: it takes connections, and never answers."""
+        """Stop it in its tracks: it takes connections, and never answers; return when it has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def go_on(self) -> None:
         """Let it go on after `hang`."""
