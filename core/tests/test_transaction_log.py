@@ -24,14 +24,16 @@ def _landed(number: int, *paths: DocumentPath, source: int | None = None, origin
     )
 
 
-def _failed(number: int, path: DocumentPath, reason: str = "no answer", *, put_off: bool = False) -> TransactionRecord:
+def _failed(
+    number: int, path: DocumentPath, reason: str = "no answer", *, put_off: bool = False, origin: int = 0
+) -> TransactionRecord:
     return TransactionRecord(
         number=number,
         id=f"update-{number}",
         success=False,
         error=reason,
-        origin=number,
-        failed=(FailedPath(path, reason, put_off),),
+        origin=origin or number,
+        failed=(FailedPath(path, reason, put_off, replaces=True),),
     )
 
 
@@ -175,6 +177,17 @@ def test_restored_engine_does_not_make_up_for_what_failed_beside_it() -> None:
     log = _log().after([_policy(), _failed(1, USERS, "does not apply")]).with_restored({USERS: 1}, {}, newest=1)
     assert [USERS] == list(log.out_of_sync)
     assert log.with_restored({USERS: 2}, {}, newest=2).in_sync
+
+
+def test_retry_that_was_put_off_makes_up_for_what_failed_with_its_first_try() -> None:
+    """
+    Once the engine is back, and not for what failed after it.
+    """
+    log = _log().after([_policy(), _failed(1, BOB, "404")]).after([_failed(2, USERS, "away", put_off=True, origin=1)])
+    assert {BOB, USERS} == set(log.out_of_sync)
+    assert log.with_restored({USERS: 1}, {}, newest=2).in_sync
+    again = log.after([_failed(3, BOB, "404", origin=1)]).with_restored({USERS: 1}, {}, newest=2)
+    assert [BOB] == list(again.out_of_sync)
 
 
 def test_what_is_refused_after_an_outage_is_out_of_sync_for_that_reason() -> None:

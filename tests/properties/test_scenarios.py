@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from .checks import play
-from .scenarios import Plan, Scenario, Send, Trouble, calm, picky, stormy
+from .scenarios import Fetch, Plan, Scenario, Send, Trouble, calm, picky, stormy
 
 many = settings(max_examples=5 * settings().max_examples)
 
@@ -40,3 +40,9 @@ def test_patch_that_changes_nothing_is_not_out_of_sync_once_the_engine_is_back(
     """There is nothing to restore for it, and so nothing that would say that it was."""
     put = Send(0.0, (Plan("/a", {"x": 1}, "PUT", None),))
     play(Scenario((Trouble(0.0, "down", 7.0), put, Send(0.0, (Plan(path, patch, "PATCH", None),)))))
+
+
+def test_retry_that_was_put_off_makes_up_for_what_failed_beside_its_first_try() -> None:
+    """The engine is away when the retry comes, and holds it in the end: nothing below it is out of sync any more."""
+    whole = Plan("/", {"a": {}}, "PUT", Fetch(0.0, failures=2))
+    play(Scenario((Send(0.0, (Plan("/system/opal", {"ready": True}), whole)), Trouble(0.0, "down", 7.0))))

@@ -6,7 +6,7 @@ as it will be after a commit, and drop it if the commit is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +20,15 @@ __all__ = ["FailedPath", "InitialSource", "OutOfSync", "TransactionLog", "Transa
 
 
 class FailedPath(Struct, frozen=True):
-    """An entry whose write is not in force: where, and why; `put_off` means until the engine is back."""
+    """An entry whose write is not in force: where, and why.
+
+    `put_off` means until the engine is back, `replaces` that the entry writes the whole document there.
+    """
 
     path: DocumentPath
     reason: str
     put_off: bool = False
+    replaces: bool = False
 
 
 class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -319,22 +323,28 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             return self.failed_paths
         # From the last record to the first, so that what ended later is known: it may have mended what failed before.
         landed: dict[tuple[str, ...], int] = {}
+        put_off: dict[tuple[str, ...], int] = {}
         patched: set[tuple[DocumentPath, int]] = set()
         failed: list[tuple[DocumentPath, OutOfSync]] = []
 
         def waits(path: DocumentPath, number: int) -> bool:
             return (path, number) not in patched and not _covered(path, number, landed)
 
+        def still(path: DocumentPath, why: OutOfSync) -> OutOfSync:
+            # What was put off after this and covers it makes up for it when the engine is back, and not before.
+            waits_for_engine = not why.put_off and _covered(path, why.number, put_off)
+            return msgspec.structs.replace(why, put_off=True) if waits_for_engine else why
+
         for record in reversed(records):
             failed.extend(
-                (entry.path, OutOfSync(record.origin, entry.reason, entry.put_off))
+                (entry.path, still(entry.path, OutOfSync(record.origin, entry.reason, entry.put_off)))
                 for entry in reversed(record.failed)
                 if waits(entry.path, record.origin)
             )
             patched.update((path, record.origin) for path in record.patched)
-            for path in record.landed:
-                landed[path] = max(landed.get(path, -1), record.origin)
-        waiting = {path: why for path, why in self.failed_paths.items() if waits(path, why.number)}
+            _take_newer(landed, record.origin, record.landed)
+            _take_newer(put_off, record.origin, (one.path for one in record.failed if one.put_off and one.replaces))
+        waiting = {path: still(path, why) for path, why in self.failed_paths.items() if waits(path, why.number)}
         for path, why in reversed(failed):
             known = waiting.get(path)
             if known is None or known.number <= why.number:
@@ -359,10 +369,13 @@ def _number(record: TransactionRecord) -> int:
 def _newest_landings(records: Sequence[TransactionRecord]) -> dict[tuple[str, ...], int]:
     landed: dict[tuple[str, ...], int] = {}
     for record in records:
-        for path in record.landed:
-            if landed.get(path, -1) < record.origin:
-                landed[path] = record.origin
+        _take_newer(landed, record.origin, record.landed)
     return landed
+
+
+def _take_newer(numbers: dict[tuple[str, ...], int], number: int, paths: Iterable[DocumentPath]) -> None:
+    for path in paths:
+        numbers[path] = max(numbers.get(path, -1), number)
 
 
 def _covered(path: DocumentPath, number: int, landed: Mapping[tuple[str, ...], int]) -> bool:

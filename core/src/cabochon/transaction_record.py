@@ -57,7 +57,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
         landed=tuple(entry.path for entry in entries if entry.replaces and entry.state in _GOOD),
         patched=tuple(entry.path for entry in entries if not entry.replaces and entry.state in _GOOD),
         failed=tuple(
-            FailedPath(entry.path, str(entry.error), entry.state is EntryState.DEFERRED)
+            FailedPath(entry.path, str(entry.error), entry.state is EntryState.DEFERRED, entry.replaces)
             for entry in entries
             if _is_missing(entry)
         ),
