@@ -24,7 +24,6 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-if settings().derandomize:
-    # hypothesis also tries numbers and words that it finds in our modules: in those that happen to be imported by then,
-    # which is another set for each order of the tests. So a search without chance would still not be the same twice.
-    providers._get_local_constants = Constants  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+# hypothesis also tries numbers and words that it finds in our modules: in those that happen to be imported by then,
+# which is another set for each order of the tests. So a search without chance would still not be the same twice.
+providers._get_local_constants = Constants  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

@@ -37,6 +37,16 @@ def _failed(
     )
 
 
+def _patch_put_off(number: int, path: DocumentPath) -> TransactionRecord:
+    return TransactionRecord(
+        number=number,
+        id=f"update-{number}",
+        success=False,
+        origin=number,
+        failed=(FailedPath(path, "away", put_off=True),),
+    )
+
+
 def _policy(*, success: bool = True) -> TransactionRecord:
     return TransactionRecord(
         number=0, id="c0ffee", transaction_type="policy", success=success, error="" if success else "x"
@@ -188,6 +198,17 @@ def test_retry_that_was_put_off_makes_up_for_what_failed_with_its_first_try() ->
     assert log.with_restored({USERS: 1}, {}, newest=2).in_sync
     again = log.after([_failed(3, BOB, "404", origin=1)]).with_restored({USERS: 1}, {}, newest=2)
     assert [BOB] == list(again.out_of_sync)
+
+
+def test_patch_that_was_put_off_is_no_news_of_one_that_failed() -> None:
+    """
+    Whichever ended first, what failed stays out of sync until something newer replaces the document.
+    """
+    failed, put_off = _failed(2, USERS, "does not apply"), _patch_put_off(3, USERS)
+    for records in ([failed, put_off], [put_off, failed]):
+        log = _log().after([_policy(), *records]).with_restored({USERS: 1}, {USERS: 3}, newest=3)
+        assert {USERS: "does not apply"} == {path: why.reason for path, why in log.out_of_sync.items()}
+        assert log.after([_landed(4, USERS)]).in_sync
 
 
 def test_what_is_refused_after_an_outage_is_out_of_sync_for_that_reason() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from .checks import play
-from .scenarios import Fetch, Plan, Scenario, Send, Trouble, calm, picky, stormy
+from .scenarios import Fetch, Plan, Reconnect, Scenario, Send, Trouble, calm, picky, stormy
 
 many = settings(max_examples=5 * settings().max_examples)
 
@@ -46,3 +46,29 @@ def test_retry_that_was_put_off_makes_up_for_what_failed_beside_its_first_try() 
     """The engine is away when the retry comes, and holds it in the end: nothing below it is out of sync any more."""
     whole = Plan("/", {"a": {}}, "PUT", Fetch(0.0, failures=2))
     play(Scenario((Send(0.0, (Plan("/system/opal", {"ready": True}), whole)), Trouble(0.0, "down", 7.0))))
+
+
+def test_patch_that_does_not_apply_is_out_of_sync_whatever_was_put_off_around_it() -> None:
+    """A document that is written before it and patched after it, while the engine is away, makes up for neither."""
+    add = {"op": "add", "value": 0}
+    writes = (
+        Plan("/a", {}),
+        Plan("/a", [{**add, "path": "/l/-"}], "PATCH"),
+        Plan("/a", [{**add, "path": "/y"}], "PATCH"),
+    )
+    play(Scenario((Trouble(0.0, "down", 7.0), *(Send(0.0, (write,)) for write in writes))))
+
+
+def test_every_report_has_its_follow_up_when_one_try_is_that_of_several() -> None:
+    """The same update comes twice, its fetch fails twice, and the engine is away when it succeeds."""
+    send = Send(0.0, (Plan("/a", {}, "PUT", Fetch(0.0, failures=4)),))
+    play(Scenario((Trouble(0.0, "down", 7.0), send, Send(0.1, send.plans, again=0))))
+
+
+def test_first_policies_are_written_again_if_the_engine_is_emptied_before_their_answer() -> None:
+    """It hangs when they come, takes them, loses everything in the same moment, and only then says that it has them."""
+    troubles = (Trouble(0.0, "hangs", 2.0), Trouble(2.0, "emptied", 0.05))
+    sends = (Send(0.0, (Plan("/", 5),)), Send(2.0, (Plan("/a", {}),)))
+    reconnects = tuple(Reconnect(at, resumed=False) for at in (0.0, 0.0, 0.01))
+    base = (Plan("/a", {}, "PUT", Fetch(0.0)),)
+    play(Scenario((*troubles, *sends, *reconnects), base, blames=False, policies=True))

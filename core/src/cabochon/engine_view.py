@@ -30,13 +30,13 @@ T = TypeVar("T")
 class Dirty:
     """A path whose latest write is in the desired state and not known to be in the engine.
 
-    `number` is the origin of the newest such update, `arrival` its own number; `replaced` says that the whole document
-    there was replaced.
+    `number` is the origin of the newest such update, `arrival` its own number; `replaced_by` is the origin of the
+    newest that replaced the whole document there, None if none did.
     """
 
     number: int
     arrival: int
-    replaced: bool
+    replaced_by: int | None
 
 
 def _new_epoch() -> str:
@@ -95,7 +95,8 @@ class EngineView:
     def mark_dirty(self, path: DocumentPath, number: int, arrival: int, *, replaced: bool) -> None:
         """Take note that `path` must be written again."""
         known = self.dirty.get(path)
-        self.dirty[path] = Dirty(number, arrival, replaced or (known is not None and known.replaced))
+        before = None if known is None else known.replaced_by
+        self.dirty[path] = Dirty(number, arrival, number if replaced else before)
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.

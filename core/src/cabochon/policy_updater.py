@@ -58,6 +58,7 @@ class PolicyWriter:
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     _doubtful: bool = False
     _wrote_a_set: bool = False
+    _fills: int = 0
 
     def doubt(self) -> None:
         """Take note that the engine may hold anything: the next write is of the whole set."""
@@ -89,7 +90,10 @@ class PolicyWriter:
             if whole or is_first or list(wanted.items()) != list(self.desired.policies.items()):
                 await self._validate(wanted)
                 # A difference would leave in place what an earlier one may have written before its answer was lost.
-                await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
+                fills = await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
+                while not self.desired.policies and self._fills != fills:
+                    # It was filled without policies, and may have been emptied, while the answer was on its way.
+                    fills = await self._send(transaction_id, [ReplacePolicies(wanted, anew)])
             self._wrote_a_set = self._wrote_a_set or is_set
             self.desired.policies = wanted
             if policy_hash is not None:
@@ -101,8 +105,9 @@ class PolicyWriter:
         Raises:
             EngineAway: no answer within the deadline.
         """
+        self._fills += 1
         if not self.desired.policies:
-            # A first set that is being written right now is a whole one: no need to wait for it.
+            # A first set may be under way. It can take long, and `write` sees to it: no need to wait for it.
             return
         async with self._one_at_a_time:
             if self.desired.policies:
@@ -118,13 +123,15 @@ class PolicyWriter:
                 msg = "; ".join(f"{p.id}:{p.row or '?'}: {p.message}" for p in problems)
                 raise StoreRejectedError(msg, path=problems[0].id)
 
-    async def _send(self, transaction_id: str, changes: Sequence[Change]) -> None:
+    async def _send(self, transaction_id: str, changes: Sequence[Change]) -> int:
+        """Commit; return how often the engine had been filled when the try began that landed."""
         commit = Changes((Write(transaction_id, tuple(changes)),))
         longest_s = self.timeout_s + _SLOWEST_POLICY_S * self._policies_in(changes)
         give_up_at: float | None = None
         tries = 0
         while True:
             tries += 1
+            fills = self._fills
             error: Exception = StoreUnavailableError("the engine's answer was lost")
             attempt = anyio.move_on_after(longest_s)
             try:
@@ -132,7 +139,7 @@ class PolicyWriter:
                     result = await self.store.commit(commit)
                     if result.landed:
                         self._doubtful = False
-                        return
+                        return fills
                     if result.refusal is not None:
                         raise result.refusal  # noqa: TRY301 - the clause below passes it on
             except StoreRejectedError:

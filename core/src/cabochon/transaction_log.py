@@ -347,7 +347,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         waiting = {path: still(path, why) for path, why in self.failed_paths.items() if waits(path, why.number)}
         for path, why in reversed(failed):
             known = waiting.get(path)
-            if known is None or known.number <= why.number:
+            # A patch that was put off is no news of one that failed: that stays until the document is replaced.
+            if known is None or _weight(known) <= _weight(why):
                 waiting[path] = why
         return waiting
 
@@ -364,6 +365,10 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
 
 def _number(record: TransactionRecord) -> int:
     return record.number
+
+
+def _weight(why: OutOfSync) -> tuple[bool, int]:
+    return not why.put_off, why.number
 
 
 def _newest_landings(records: Sequence[TransactionRecord]) -> dict[tuple[str, ...], int]:

@@ -244,8 +244,9 @@ class UpdateEnd:
 
     def _defer(self, entry: Entry, reported: Reported) -> None:
         reported.unsettled += 1
-        # Without reports only the newest at a path counts, should the engine refuse it: it is tried again.
-        key = entry if self.reporting.enabled else entry.path
+        # Without reports only the newest at a path counts, should the engine refuse it: it is tried again. With them,
+        # one try may be that of several updates.
+        key = (entry, reported) if self.reporting.enabled else entry.path
         if (older := self._deferred.pop(key, None)) is not None:
             older[1].unsettled -= 1
         elif len(self._deferred) >= _DEFERRED_AT_MOST:
