@@ -120,10 +120,13 @@ class Watch:
         self.lost_state = False
         self.strict = False
         self.withheld: set[DocumentPath] = set()
+        self.sent_again: set[str | None] = set()
+        """Ids of updates that came more than once."""
         self._markers: set[Any] = set()
         self._open: list[Write] = []
         self._ended_before: dict[Write, int] = {}
         self._unsure = False
+        self._mixed_up = False
 
     def landed(self, changes: Changes, late: bool) -> None:  # noqa: FBT001 - a callback's signature
         """Look at a commit; `late`: the core has given it up."""
@@ -146,7 +149,7 @@ class Watch:
         assert health["in_sync"] is (health["out_of_sync_paths"] == [])
         self._check_news(world, changes, health)
         self._take_down(world, changes)
-        if health["ready"] and not self._unsure:
+        if health["ready"] and not self._unsure and not self._mixed_up:
             self._check_ready(world)
 
     def _check_guard(self, changes: Changes, health: dict[str, Any]) -> None:
@@ -175,6 +178,9 @@ class Watch:
         # An engine that is filled again need not hold what landed and was never answered, until that has ended.
         emptied = changes.guard is not None and changes.guard.expects is None
         self._unsure = bool(self._open) and (self._unsure or emptied)
+        # Which of several arrivals of one update a write is from, and so when that has ended, can't be told.
+        of_several = any(write.transaction_id in self.sent_again for write in (*self._open, *changes.writes))
+        self._mixed_up = of_several or (self._mixed_up and world.pipeline.end.under_way > 0)
         for write in changes.writes:
             if write.transaction_id not in RECOVERY:
                 self._ended_before[write] = _endings(world, write)
@@ -270,6 +276,7 @@ class Play:
         topics = TOPICS if event.both_topics else (TOPIC,)
         if event.again is not None and self.arrived:
             update = self.arrived[event.again % len(self.arrived)]
+            self.watch.sent_again.add(update.id)
             self.arrived.append(update)
             world.publish(update, topics)
             return
