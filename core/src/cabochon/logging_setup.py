@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import Processor
 
 from cabochon.log_file import LogFile
+from cabochon.plain_lines import PlainLines
 from cabochon.settings import LogSettings
 
 __all__ = ["configure_logging"]
@@ -90,7 +91,8 @@ def _file(settings: LogSettings) -> LogFile:
 
 
 def _for_people(*, colours: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    return console if colours else PlainLines(console)
 
 
 def _with_pid(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
