@@ -20,6 +20,7 @@ from cabochon.policy_store import (
     ReplacePolicies,
     SetPolicy,
     StoreTraits,
+    policies_after,
 )
 
 
@@ -48,12 +49,8 @@ class PolicyOnlyStore(PolicyStore):
         for number, group in [*groups, (STATE, changes.state)]:
             for index, change in enumerate(group):
                 match change:
-                    case SetPolicy(policy_id, source):
-                        planned[policy_id] = source
-                    case DeletePolicy(policy_id):
-                        planned.pop(policy_id, None)
-                    case ReplacePolicies(policies):
-                        planned = dict(policies)
+                    case SetPolicy() | DeletePolicy() | ReplacePolicies():
+                        planned = policies_after(planned, [change])
                     case _:
                         path = str(change.path)
                         error = UnsupportedOperationError(

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
         SupportsValidation,
         Unknown,
         Write,
+        policies_after,
     )
     from cabochon.service import (
         AgentContext,
@@ -229,6 +230,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load_settings",
+    "policies_after",
 ]
 
 _HOMES = {
@@ -298,6 +300,7 @@ _HOMES = {
         "SupportsValidation",
         "Unknown",
         "Write",
+        "policies_after",
     ),
     "service": ("AgentContext", "AsgiApp", "CommandType", "HostedRoutes", "HttpRoutesType", "ServiceType"),
     "settings": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),

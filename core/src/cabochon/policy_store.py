@@ -51,6 +51,7 @@ __all__ = [
     "SupportsValidation",
     "Unknown",
     "Write",
+    "policies_after",
 ]
 
 
@@ -121,6 +122,26 @@ class ReplacePolicies(Struct, frozen=True):
 
 
 Change: TypeAlias = SetData | PatchData | DeleteData | SetPolicy | DeletePolicy | ReplacePolicies
+
+
+def policies_after(policies: Mapping[str, str], changes: Sequence[Change]) -> dict[str, str]:
+    """Return a set of policies (id to source, in the order to load them) as it is after `changes`.
+
+    Raises:
+        TypeError: one of the changes is not about policies.
+    """
+    wanted = dict(policies)
+    for change in changes:
+        match change:
+            case SetPolicy(policy_id, source):
+                wanted[policy_id] = source
+            case DeletePolicy(policy_id):
+                wanted.pop(policy_id, None)
+            case ReplacePolicies(replaced):
+                wanted = dict(replaced)
+            case _:
+                raise TypeError(f"{type(change).__name__} is no policy change")
+    return wanted
 
 
 class Write(Struct, frozen=True, gc=False):

@@ -31,6 +31,7 @@ from cabochon.policy_store import (
     SetPolicy,
     SupportsValidation,
     Write,
+    policies_after,
 )
 from cabochon.scheduler import Entry, EntryState
 from cabochon.schemas import PolicyBundle
@@ -82,7 +83,7 @@ class PolicyWriter:
             msg = "this policy store takes no policies; set OPAL_POLICY_UPDATER_ENABLED=False"
             raise StoreRejectedError(msg)
         async with self._one_at_a_time:
-            wanted = _after(self.desired.policies, changes)
+            wanted = policies_after(self.desired.policies, changes)
             whole = anew or self._doubtful
             is_set = any(isinstance(change, ReplacePolicies) for change in changes)
             # The first set takes away what an earlier life left, and is written though it may be empty.
@@ -328,19 +329,3 @@ def _policy_changes(bundle: PolicyBundle) -> list[Change]:
         return [ReplacePolicies({module.path: module.rego for module in modules})]
     deleted = bundle.deleted_files.policy_modules if bundle.deleted_files is not None else ()
     return [*(SetPolicy(module.path, module.rego) for module in modules), *(DeletePolicy(path) for path in deleted)]
-
-
-def _after(policies: dict[str, str], changes: Sequence[Change]) -> dict[str, str]:
-    wanted = dict(policies)
-    for change in changes:
-        match change:
-            case SetPolicy(id, source):
-                wanted[id] = source
-            case DeletePolicy(id):
-                wanted.pop(id, None)
-            case ReplacePolicies(replaced):
-                wanted = dict(replaced)
-            case _:
-                msg = f"{type(change).__name__} is no policy change"
-                raise TypeError(msg)
-    return wanted

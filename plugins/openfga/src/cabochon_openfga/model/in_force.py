@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy, policies_after
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.model.compiler import BadModelError, ModelCompiler
 from cabochon_openfga.model.normal_form import normal_form
@@ -63,7 +63,7 @@ class ModelInForce:
             StoreUnavailableError: OpenFGA does not answer.
         """
         async with self._one_at_a_time:
-            policies = _after(self._policies, changes)
+            policies = policies_after(self._policies, changes)
             if not policies:
                 log.warning("openfga.model_kept", reason="there are no policies any more, and a store has a model")
                 self._policies = policies
@@ -91,16 +91,3 @@ class ModelInForce:
         except BadModelError as err:
             return err.problems
         return []
-
-
-def _after(policies: Mapping[str, str], changes: Sequence[PolicyChange]) -> dict[str, str]:
-    wanted = dict(policies)
-    for change in changes:
-        match change:
-            case SetPolicy(policy_id, source):
-                wanted[policy_id] = source
-            case DeletePolicy(policy_id):
-                wanted.pop(policy_id, None)
-            case ReplacePolicies(replaced):
-                wanted = dict(replaced)
-    return wanted
