@@ -72,3 +72,10 @@ def test_first_policies_are_written_again_if_the_engine_is_emptied_before_their_
     reconnects = tuple(Reconnect(at, resumed=False) for at in (0.0, 0.0, 0.01))
     base = (Plan("/a", {}, "PUT", Fetch(0.0)),)
     play(Scenario((*troubles, *sends, *reconnects), base, blames=False, policies=True))
+
+
+def test_retry_that_is_put_off_does_not_make_what_was_put_off_before_it_older() -> None:
+    """It is of an older update, and writes around the newer one's document: both are in force in the end."""
+    two = (Plan("/a", {}), Plan("/", {"a": {}, "a2": 1}, "PUT", Fetch(0.0, failures=2)))
+    sends = (Send(0.0, writes) for writes in ((Plan("/a", {}),), two, (Plan("/a", {}),)))
+    play(Scenario((Trouble(0.0, "down", 7.0), *sends), blames=False))

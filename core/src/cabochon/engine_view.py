@@ -95,8 +95,12 @@ class EngineView:
     def mark_dirty(self, path: DocumentPath, number: int, arrival: int, *, replaced: bool) -> None:
         """Take note that `path` must be written again."""
         known = self.dirty.get(path)
-        before = None if known is None else known.replaced_by
-        self.dirty[path] = Dirty(number, arrival, number if replaced else before)
+        replaced_by = number if replaced else None
+        if known is not None:
+            # A retry counts as old as its first try, and may come after something newer.
+            number, arrival = max(number, known.number), max(arrival, known.arrival)
+            replaced_by = max((n for n in (replaced_by, known.replaced_by) if n is not None), default=None)
+        self.dirty[path] = Dirty(number, arrival, replaced_by)
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.
