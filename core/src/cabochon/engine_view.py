@@ -30,12 +30,10 @@ T = TypeVar("T")
 class Dirty:
     """A path whose latest write is in the desired state and not known to be in the engine.
 
-    `number` is the origin of the newest such update, `arrival` its own number; `replaced` says that the whole document
-    there was replaced.
+    `number` is the origin of the newest such update; `replaced` says that the whole document there was replaced.
     """
 
     number: int
-    arrival: int
     replaced: bool
 
 
@@ -92,10 +90,10 @@ class EngineView:
         if guard is not None:
             self.marker, self.doubtful = guard.leaves, None
 
-    def mark_dirty(self, path: DocumentPath, number: int, arrival: int, *, replaced: bool) -> None:
+    def mark_dirty(self, path: DocumentPath, number: int, *, replaced: bool) -> None:
         """Take note that `path` must be written again."""
         known = self.dirty.get(path)
-        self.dirty[path] = Dirty(number, arrival, replaced or (known is not None and known.replaced))
+        self.dirty[path] = Dirty(number, replaced or (known is not None and known.replaced))
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.
