@@ -58,6 +58,7 @@ class PolicyWriter:
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     _doubtful: bool = False
     _wrote_a_set: bool = False
+    _losses: int = 0
 
     def doubt(self) -> None:
         """Take note that the engine may hold anything: the next write is of the whole set."""
@@ -89,7 +90,7 @@ class PolicyWriter:
             if whole or is_first or list(wanted.items()) != list(self.desired.policies.items()):
                 await self._validate(wanted)
                 # A difference would leave in place what an earlier one may have written before its answer was lost.
-                await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
+                await self._send_until_kept(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
             self._wrote_a_set = self._wrote_a_set or is_set
             self.desired.policies = wanted
             if policy_hash is not None:
@@ -101,8 +102,9 @@ class PolicyWriter:
         Raises:
             EngineAway: no answer within the deadline.
         """
+        self._losses += 1
         if not self.desired.policies:
-            # A first set that is being written right now is a whole one: no need to wait for it.
+            # A first set that is being written right now sees to itself: no need to wait for it.
             return
         async with self._one_at_a_time:
             if self.desired.policies:
@@ -117,6 +119,14 @@ class PolicyWriter:
             if problems:
                 msg = "; ".join(f"{p.id}:{p.row or '?'}: {p.message}" for p in problems)
                 raise StoreRejectedError(msg, path=problems[0].id)
+
+    async def _send_until_kept(self, transaction_id: str, changes: Sequence[Change]) -> None:
+        """Send, and send again what may have landed in an engine that has lost it since, with nothing to restore."""
+        while True:
+            losses = self._losses
+            await self._send(transaction_id, changes)
+            if losses == self._losses or self.desired.policies:
+                return
 
     async def _send(self, transaction_id: str, changes: Sequence[Change]) -> None:
         commit = Changes((Write(transaction_id, tuple(changes)),))
