@@ -101,9 +101,10 @@ def redirected(request: Request, status: int, location: str | None) -> Request |
 
 def _is_form(config: HttpFetcherConfig) -> bool:
     """Tell whether the body is an object of strings, which goes as a form, and no header asks for anything else."""
-    if not isinstance(config.data, dict):
+    data = cast("object", config.data)
+    if not isinstance(data, dict):
         return False
-    values = cast("dict[str, object]", config.data).values()
+    values = cast("dict[str, object]", data).values()
     asked_for = [value for name, value in (config.headers or {}).items() if name.lower() == "content-type"]
     return all(isinstance(value, str) for value in values) and all(
         value.partition(";")[0].strip().lower() == _FORM for value in asked_for
