@@ -24,11 +24,12 @@ A, B = DocumentPath(("a",)), DocumentPath(("b",))
         (b'{"op":"move","path":"/a","from":"/b"}', PatchOperation("move", A, None, B)),
         (b'{"op":"copy","path":"/a","from":""}', PatchOperation("copy", A, None, DocumentPath())),
         (b'{"op":"remove","path":"/a","comment":{}}', PatchOperation("remove", A)),
+        (b'{"op":"move","path":"a","from":"b"}', PatchOperation("move", A, None, B)),
     ],
 )
 def test_operation_is_read(raw: bytes, expected: PatchOperation) -> None:
     """
-    An operation's pointers are read, its value is kept as it came, and members nobody knows are ignored.
+    Pointers are read, be it without the leading slash, the value is kept as it came, and unknown members are ignored.
     """
     assert json_patch.parse(b" [" + raw + b", " + raw + b"] ") == (expected, expected)
 
@@ -66,7 +67,7 @@ def test_operation_is_read_as_the_peers_server_writes_it(
         (b'[{"op":"test","path":"/a"}]', r"operation 0 \(test\) has no 'value'"),
         (b'[{"op":"move","path":"/a"}]', r"operation 0 \(move\) has no 'from'"),
         (b'[{"op":"copy","path":"/a","from":null}]', r"operation 0 \(copy\) has no 'from'"),
-        (b'[{"op":"remove","path":"a"}]', "operation 0: JSON pointer 'a' must"),
+        (b'[{"op":"remove","path":"a~"}]', "operation 0: JSON pointer '/a~' has"),
         (b'[{"op":"copy","path":"/a","from":"/~"}]', "operation 0: JSON pointer '/~' has"),
         (b'[{"op":"add","path":"/a","value":"\xff"}]', "not UTF-8"),
         (b'[{"op":"add","path":"/\xff","value":1}]', "not UTF-8"),

@@ -146,3 +146,20 @@ async def test_first_set_is_written_though_it_is_empty() -> None:
     await writer.write("t2", [ReplacePolicies({})])
 
     assert [[ReplacePolicies({})]] == [commit.flat() for commit in store.commits]
+
+
+async def test_first_set_that_lands_in_an_engine_which_is_emptied_is_written_again() -> None:
+    """
+    Its answer may be on its way when the loss is found: nothing is known yet that could be restored.
+    """
+    store = _SlowStore(lambda _try: 2.0)
+    writer = _writer(store)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.write, "c0ffee", [_many(1)])
+        await anyio.sleep(1.0)
+        await writer.restore()
+
+    assert 2 == len(store.commits)
+    assert store.commits[0] == store.commits[1]
+    assert {"0.rego": "package a"} == dict(writer.desired.policies)

@@ -128,6 +128,30 @@ def test_healthy_looks_at_the_highest_number_not_at_the_last_end() -> None:
     assert not log.healthy
 
 
+def test_retry_of_an_older_update_says_nothing_about_the_newest() -> None:
+    """
+    Neither that it fails again beside a newer update that is in force, nor that it succeeds beside one that is not.
+    """
+    log = _log().after([_policy(), _failed(1, ROLES), _landed(2, USERS)])
+    assert log.healthy
+    assert log.after([_failed(3, ROLES, origin=1)]).healthy
+    log = log.after([_failed(4, BOB)])
+    assert not log.after([_landed(5, ROLES, origin=1)]).healthy
+
+
+def test_retry_of_the_newest_update_mends_it_with_the_last_of_its_entries() -> None:
+    """
+    Of two entries that failed, one in force is not enough.
+    """
+    both = TransactionRecord(
+        number=1, id="u", origin=1, success=False, failed=(FailedPath(ROLES, "404"), FailedPath(USERS, "404"))
+    )
+    log = _log().after([_policy(), both]).after([_landed(2, ROLES, origin=1)])
+    assert not log.healthy
+    assert not log.after([_failed(3, USERS, origin=1)]).healthy
+    assert log.after([_landed(3, USERS, origin=1)]).healthy
+
+
 def test_unhealthy_after_policies_that_failed() -> None:
     """
     The latest bundle must be in force, not any.

@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "forget what came while the engine was down",
         "cabochon.committer",
-        "            self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)\n",
+        "            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)\n",
         "            pass\n",
         ("test_rule_08",),
     ),

@@ -73,7 +73,10 @@ def _written(tree: dict[str, Any], outcome: peek.Outcome) -> dict[str, Any]:
     elif outcome.method == "DELETE":
         after = model.delete(tree, outcome.path)
     else:
-        after = model.put(tree, outcome.path, decode(outcome.raw or b""))
+        value = decode(outcome.raw or b"")
+        if value.__class__ is list and not outcome.path:
+            value = {"items": value}
+        after = model.put(tree, outcome.path, value)
     if after.__class__ is not dict:
         raise model.RefusedError("the root is an object")
     return after

@@ -49,7 +49,7 @@ def delete(tree: Tree, path: tuple[str, ...]) -> Tree:
 def patched(tree: Tree, path: tuple[str, ...], operations: Iterable[PatchOperation]) -> Tree:
     """Return the tree after a JSON patch of the document at `path`."""
     after: Tree = copy.deepcopy(tree)
-    for operation in operations:
+    for number, operation in enumerate(operations):
         where = path + operation.path
         value = None if operation.value is None else decode(operation.value)
         source = None if operation.source is None else path + operation.source
@@ -63,8 +63,11 @@ def patched(tree: Tree, path: tuple[str, ...], operations: Iterable[PatchOperati
         elif operation.op == "test":
             if _get(after, where) != value:
                 raise RefusedError("another value")
+        elif number == 0 and operation.op == "add" and not operation.path:
+            # An empty pointer names the document itself: what begins with `add` there needs none before.
+            after = _put(after, where, value)
         else:
-            # An empty pointer names the document itself, which `add` replaces: it has to be there.
+            # Further on it has to be there.
             op = "replace" if operation.op == "add" and not operation.path else operation.op
             after = _operate(after, op, where, value)
     return after

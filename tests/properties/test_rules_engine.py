@@ -394,6 +394,30 @@ def test_rule_12_policies_are_written_beside_data() -> None:
     run(main)
 
 
+def test_rule_12_a_data_file_that_is_no_json_is_left_out() -> None:
+    """The rest of the bundle is in force, and what an earlier one had there stays until a bundle lacks the file."""
+
+    async def main() -> None:
+        source = ScriptedSource(has_policies=True)
+        source.bundle = bundle("1", ("d", "{no"), ("e", "1"))
+        async with a_world(source=source) as world:
+            world.connect()
+            await world.settled()
+            assert (True, True) == (world.health["ready"], world.health["healthy"])
+            for name, text in (("2", '{"v": 2}'), ("3", "{no")):
+                source.bundle = bundle(name, ("d", text), ("e", "1"))
+                source.emit(PolicyChanged(name))
+                await world.settled()
+                assert {"d": {"v": 2}, "e": 1} == world.engine.documents
+                assert {"app.rego": f"package app # {name}"} == world.engine.policies
+            source.bundle = bundle("4")
+            source.emit(PolicyChanged("4"))
+            await world.settled()
+            assert {} == world.engine.documents
+
+    run(main)
+
+
 @given(faults=st.dictionaries(st.integers(4, 25), st.sampled_from(FAULTS), max_size=3), seed=st.integers(0, 99))
 def test_rule_12_the_newest_policies_win(faults: dict[int, str], seed: int) -> None:
     """Differences one after the other, with lost answers and an engine that is emptied: the set is the last one."""

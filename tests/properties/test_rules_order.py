@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import Any
 
 import anyio
 import pytest
@@ -374,3 +375,40 @@ def test_rule_07_the_desired_state_is_what_the_engine_holds(patches: int, seed: 
             assert {"a": {"l": list(range(patches))}} == peek.desired_documents(world.pipeline)
 
     run(main, seed=seed)
+
+
+@pytest.mark.parametrize("path", ["/a", "/a/b"])
+def test_patch_that_begins_with_the_whole_document_needs_none_before(path: str) -> None:
+    """As in OPA; what follows applies to it, and it is restored as any document."""
+
+    async def main() -> None:
+        async with a_world() as world:
+            world.connect()
+            begin: dict[str, Any] = {"op": "add", "path": "", "value": {"l": []}}
+            world.send("new", Plan(path, [begin, *APPEND], "PATCH"))
+            world.send("wrong", Plan("/c", [begin, {"op": "remove", "path": "/l/0"}], "PATCH"))
+            world.send("late", Plan("/c", [{"op": "replace", "path": "", "value": 1}], "PATCH"))
+            await world.settled()
+            assert {"l": [1]} == world.engine.get(path)
+            assert ["/c"] == [one["path"] for one in world.health["out_of_sync_paths"]]
+            world.engine.wipe()
+            await world.until(lambda: world.engine.get(path, default=None) == {"l": [1]}, within_s=5)
+
+    run(main)
+
+
+def test_array_for_the_root_becomes_its_member_items() -> None:
+    """The root of an engine's data is an object; OPAL's agent does the same."""
+
+    async def main() -> None:
+        async with a_world() as world:
+            world.connect()
+            world.send("before", Plan("/a", 1))
+            world.send("list", Plan("/", [1, {"b": 2}]))
+            world.send("scalar", Plan("/", 5))
+            await world.settled()
+            assert [1, {"b": 2}] == world.engine.get("/items")
+            assert {"items": [1, {"b": 2}]} == peek.desired_documents(world.pipeline)
+            assert world.health["healthy"] is False
+
+    run(main)

@@ -33,6 +33,8 @@ __all__ = ["ChangeCompiler", "chunks", "path_of", "weight_of"]
 
 T = TypeVar("T")
 
+_BLANKS = b" \t\n\r"
+
 
 class ChangeCompiler:
     """Turns entries into changes, taking note of each in the desired state."""
@@ -134,8 +136,12 @@ class ChangeCompiler:
 
     def _root(self, entry: Entry) -> tuple[Change, ...]:
         """Replace every document this agent owns, and nothing else."""
+        raw = entry.raw or b"null"
+        if raw.lstrip(_BLANKS)[:1] == b"[":
+            # The root of an engine's data is an object: OPAL puts an array into its member `items`.
+            raw = b'{"items":' + raw + b"}"
         try:
-            members = {} if entry.method == "DELETE" else json_values.members(entry.raw or b"null")
+            members = {} if entry.method == "DELETE" else json_values.members(raw)
         except JsonError as err:
             msg = f"the document for / must be a JSON object: {err}"
             raise PathConflictError(msg, path="/") from err
@@ -150,6 +156,8 @@ class ChangeCompiler:
         for operation in operations:
             whole = path.joined(operation.path)
             self._allow(whole or ROOT)
+        if self._documents and path and operations and operations[0].op == "add" and not operations[0].path:
+            return (SetData(path, await _begun_anew(path, operations)),)
         if self._native is not None and all(operation.op in self._native for operation in operations):
             return (PatchData(path, operations),)
         if self._native is not None:
@@ -197,6 +205,17 @@ class ChangeCompiler:
             self._diverged()
         self._desired.replace_document(path, document, folded.value)
         return folded.value
+
+
+async def _begun_anew(path: DocumentPath, operations: tuple[PatchOperation, ...]) -> bytes:
+    """Return what a patch makes that begins with `add` at the document itself: there need not be one before."""
+    value = operations[0].value or b"null"
+    if len(operations) == 1:
+        return value
+    result = await json_values.off_loop(partial(_patched, operations[1:]), value)
+    if isinstance(result, str):
+        raise PatchFailedError(result, path=str(path))
+    return result
 
 
 def _patched(operations: Sequence[PatchOperation], document: bytes) -> bytes | str:

@@ -528,4 +528,4 @@ class Committer:
         entry.state = EntryState.DEFERRED
         entry.error = error
         for path in paths if entry.path else [ROOT, *paths]:
-            self._view.mark_dirty(path, entry.update.origin, entry.update.number, replaced=entry.replaces)
+            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)

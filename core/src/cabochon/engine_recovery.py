@@ -263,7 +263,7 @@ class EngineRecovery:
             for path in put_off:
                 del view.dirty[path]
             # Should the engine go away before they are written, they are still to be; for no update's sake.
-            view.dirty.update((path, Dirty(0, 0, replaced_by=0)) for path in places)
+            view.dirty.update((path, Dirty(0, replaced_by=0)) for path in places)
             again.extend(places)
         if tops:
             self._on_refused(tops)
@@ -349,7 +349,7 @@ class EngineRecovery:
     def _log_after(self, dirty: Mapping[DocumentPath, Dirty]) -> TransactionLog:
         replaced = {path: why.replaced_by for path, why in dirty.items() if why.replaced_by is not None}
         patched = {path: why.number for path, why in dirty.items()}
-        newest = max((why.arrival for why in dirty.values()), default=0)
+        newest = max((why.number for why in dirty.values()), default=0)
         log_now = self._view.log.with_withheld(self._view.desired.withheld)
         return log_now.with_restored(replaced, patched, newest=newest)
 

@@ -30,12 +30,11 @@ T = TypeVar("T")
 class Dirty:
     """A path whose latest write is in the desired state and not known to be in the engine.
 
-    `number` is the origin of the newest such update, `arrival` its own number; `replaced_by` is the origin of the
-    newest that replaced the whole document there, None if none did.
+    `number` is the origin of the newest such update; `replaced_by` is that of the newest that replaced the whole
+    document there, None if none did.
     """
 
     number: int
-    arrival: int
     replaced_by: int | None
 
 
@@ -92,15 +91,15 @@ class EngineView:
         if guard is not None:
             self.marker, self.doubtful = guard.leaves, None
 
-    def mark_dirty(self, path: DocumentPath, number: int, arrival: int, *, replaced: bool) -> None:
+    def mark_dirty(self, path: DocumentPath, number: int, *, replaced: bool) -> None:
         """Take note that `path` must be written again."""
         known = self.dirty.get(path)
         replaced_by = number if replaced else None
         if known is not None:
             # A retry counts as old as its first try, and may come after something newer.
-            number, arrival = max(number, known.number), max(arrival, known.arrival)
+            number = max(number, known.number)
             replaced_by = max((n for n in (replaced_by, known.replaced_by) if n is not None), default=None)
-        self.dirty[path] = Dirty(number, arrival, replaced_by)
+        self.dirty[path] = Dirty(number, replaced_by)
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.

@@ -40,9 +40,14 @@ def _operation(number: int, action: JSONPatchAction) -> PatchOperation:
         msg = f"no JSON patch (RFC 6902): operation {number} ({action.op}) has no 'from'"
         raise JsonError(msg)
     try:
-        path = DocumentPath.from_pointer(action.path)
-        origin = None if source is None else DocumentPath.from_pointer(source)
+        path = _pointed_at(action.path)
+        origin = None if source is None else _pointed_at(source)
     except DocumentPathError as err:
         msg = f"no JSON patch (RFC 6902): operation {number}: {err}"
         raise JsonError(msg) from err
     return PatchOperation(action.op, path, value, origin)
+
+
+def _pointed_at(pointer: str) -> DocumentPath:
+    """Read a JSON pointer; one without its leading slash is taken as OPA takes it."""
+    return DocumentPath.from_pointer(pointer if not pointer or pointer.startswith("/") else f"/{pointer}")

@@ -284,7 +284,10 @@ class PolicyUpdater:
         return not again
 
     def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
-        """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks."""
+        """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks.
+
+        A file that is no JSON is left out, as OPAL does: what an earlier bundle had there stays.
+        """
         desired = self._writer.desired
         entries: list[Entry] = []
         written: set[DocumentPath] = set()
@@ -297,8 +300,11 @@ class PolicyUpdater:
             except DocumentPathError as err:
                 entry.state, entry.error = EntryState.REFUSED, err
             except JsonError as err:
-                error = StoreRejectedError(f"no JSON: {err}", path=str(entry.path))
-                entry.state, entry.error = EntryState.REFUSED, error
+                log.warning(
+                    "policy_bundle.data_malformed", policy_hash=bundle.hash, path=str(entry.path), error=str(err)
+                )
+                written.update(desired.policy_data_paths & {entry.path})
+                continue
             entries.append(entry)
         if bundle.old_hash is None:
             gone = desired.policy_data_paths - written

@@ -112,6 +112,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         initial_paths: where the initial data sources are written, synced or not.
         failed_paths: paths whose latest update is not in force.
         withheld: documents, with the reasons, that were in force until the engine lost them, and that it refuses now.
+        highest_number: the origin of the newest data update that has ended.
+        highest_success: whether all of that update is in force: a retry of an older one says nothing about it.
     """
 
     data_enabled: bool = True
@@ -195,11 +197,12 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             new["policy_success"] = policies[-1].success
         if data:
             self._count(data, new, "data", "data")
-            newest = max(data, key=_number)
-            if newest.number >= self.highest_number:
-                new["highest_number"] = newest.number
-                new["highest_success"] = newest.success
         new["failed_paths"] = self._failed_paths_after(records)
+        if data:
+            newest = max(data, key=_age)
+            if newest.origin >= self.highest_number:
+                new["highest_number"] = newest.origin
+                new["highest_success"] = newest.success and not _has_failed(newest.origin, new["failed_paths"])
         if self.pending_sources:
             new["pending_sources"] = self._pending_after(records)
         return msgspec.structs.replace(self, **new)
@@ -238,7 +241,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     ) -> TransactionLog:
         """Return the log once an engine that was away holds these paths again.
 
-        The numbers are their updates' origins; `newest` is the highest number of an arrival among them.
+        The numbers are their updates' origins; `newest` is the highest of them.
         """
         landed: dict[tuple[str, ...], int] = {**replaced}
 
@@ -260,10 +263,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
                 if patched.get(source.path) != source.number and not _covered(source.path, source.number, landed)
             },
             highest_success=self.highest_success
-            or (
-                newest >= self.highest_number
-                and all(why.number != self.highest_number for why in failed_paths.values())
-            ),
+            or (newest >= self.highest_number and not _has_failed(self.highest_number, failed_paths)),
         )
 
     def with_refused(self, top: DocumentPath, reason: str, *, number: int) -> TransactionLog:
@@ -363,8 +363,13 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         }
 
 
-def _number(record: TransactionRecord) -> int:
-    return record.number
+def _age(record: TransactionRecord) -> tuple[int, int]:
+    return record.origin, record.number
+
+
+def _has_failed(origin: int, failed_paths: Mapping[DocumentPath, OutOfSync]) -> bool:
+    """Tell whether an entry of this update still waits: a retry that succeeds speaks for itself alone."""
+    return any(why.number == origin for why in failed_paths.values())
 
 
 def _weight(why: OutOfSync) -> tuple[bool, int]:

@@ -43,12 +43,13 @@ async def test_head_gives_an_empty_text(fetcher: Fetcher, server: ScriptedHttpSe
 @pytest.mark.parametrize(
     ("data", "body", "content_type"),
     [
-        ({"user": "bob"}, b'{"user":"bob"}', "application/json"),
+        ({"user": "bob \u00e9", "of": ""}, b"user=bob+%C3%A9&of=", "application/x-www-form-urlencoded"),
+        ({"user": "bob", "age": 5}, b'{"user":"bob","age":5}', "application/json"),
         ([1, None], b"[1,null]", "application/json"),
         (9007199254740993, b"9007199254740993", "application/json"),
         ("grant_type=x&a=\u00e9", "grant_type=x&a=\u00e9".encode(), "text/plain; charset=utf-8"),
     ],
-    ids=["object", "list", "number", "text"],
+    ids=["form", "object", "list", "number", "text"],
 )
 async def test_request_carries_the_data(
     fetcher: Fetcher,
@@ -57,7 +58,7 @@ async def test_request_carries_the_data(
     body: bytes,
     content_type: str,
 ) -> None:
-    """A text is the body as it is, anything else goes as JSON."""
+    """A text is the body as it is, an object of strings a form as in OPAL, anything else goes as JSON."""
     await fetcher.fetch(server.route("/x", json={}), {"method": "post", "data": data})
 
     (request,) = server.requests
@@ -145,6 +146,42 @@ async def test_document_comes_raw(fetcher: Fetcher, server: ScriptedHttpServer) 
     url = server.route("/x", body=b'\xef\xbb\xbf {"b" : 1.50, "a":1e400}\n')
 
     assert b'{"b" : 1.50, "a":1e400}' == await fetcher.fetch(url, {})
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'{"user":"bob"}'),
+        ("application/x-www-form-urlencoded; charset=utf-8", b"user=bob"),
+    ],
+)
+async def test_header_says_how_an_object_is_sent(
+    fetcher: Fetcher, server: ScriptedHttpServer, content_type: str, body: bytes
+) -> None:
+    """An entry that asks for JSON by its own header gets JSON."""
+    config = {"method": "post", "data": {"user": "bob"}, "headers": {"content-TYPE": content_type}}
+    await fetcher.fetch(server.route("/x", json={}), config)
+
+    (request,) = server.requests
+    assert (body, content_type) == (request.body, request.headers["content-type"])
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        ('{"a":"h\u00e9"}'.encode("latin-1"), "ISO-8859-1"),
+        ('{"a":"h\u00e9"}'.encode(), "ISO-8859-1"),
+        ('{"a":"h\u00e9"}'.encode("utf-16"), "utf-16"),
+    ],
+    ids=["latin-1", "named wrongly", "utf-16"],
+)
+async def test_json_in_another_charset_is_read(
+    fetcher: Fetcher, server: ScriptedHttpServer, body: bytes, charset: str
+) -> None:
+    """What is no UTF-8 is in the charset that the answer names."""
+    url = server.route("/x", body=body, headers={"Content-Type": f"application/json; charset={charset}"})
+
+    assert '{"a":"h\u00e9"}' == (await fetcher.fetch(url, {})).decode()
 
 
 @pytest.mark.parametrize("config", [{"is_json": False}, {"process_data": False}])

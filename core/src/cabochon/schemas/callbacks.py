@@ -34,7 +34,7 @@ class HttpFetcherConfig(FetcherConfig, frozen=True, kw_only=True):
         is_json: the answer is a JSON document; otherwise its text becomes a JSON string.
         process_data: False takes the answer's text as it is, whatever `is_json` says.
         method: in lower case, as the peer writes it.
-        data: the body: a string as it is, anything else as JSON.
+        data: the body: a string as it is, an object of strings as a form, anything else as JSON.
     """
 
     headers: dict[str, str] | None = None

@@ -85,12 +85,12 @@ async def discard(response: aiohttp.ClientResponse) -> None:
 
 
 def as_json(body: bytes, response: aiohttp.ClientResponse, *, url: str) -> bytes:
-    """Check that a body is JSON in UTF-8; a byte order mark is left out.
+    """Check that a body is JSON, in UTF-8 or else in the charset that it names; a byte order mark is left out.
 
     Raises:
         FetchDecodeError: it is not.
     """
-    raw = body.removeprefix(_BOM)
+    raw = _in_utf8(body, response).removeprefix(_BOM)
     if len(raw) >= json_values.LARGE_BYTES:
         # The core checks every document, and large ones off the event loop; here it is only for a better message.
         return raw
@@ -102,12 +102,31 @@ def as_json(body: bytes, response: aiohttp.ClientResponse, *, url: str) -> bytes
         raise FetchDecodeError(f"{url} answered with {what}, which is no JSON: {err}", url=url) from err
 
 
-def as_json_string(body: bytes, response: aiohttp.ClientResponse) -> bytes:
-    """Make a JSON string of a text; bytes that its charset does not know become U+FFFD."""
+def _in_utf8(body: bytes, response: aiohttp.ClientResponse) -> bytes:
+    charset = _charset(response)
+    if charset in {"utf-8", "utf8"}:
+        return body
+    try:
+        body.decode()
+    except UnicodeError:
+        # JSON is in UTF-8, whatever charset is named (RFC 8259, section 8.1); only what is not may be in that one.
+        try:
+            return body.decode(charset).encode()
+        except (LookupError, UnicodeError):
+            return body
+    return body
+
+
+def _charset(response: aiohttp.ClientResponse) -> str:
     about = Message()
     about["Content-Type"] = response.headers.get("Content-Type", "")
+    return about.get_content_charset("utf-8")
+
+
+def as_json_string(body: bytes, response: aiohttp.ClientResponse) -> bytes:
+    """Make a JSON string of a text; bytes that its charset does not know become U+FFFD."""
     try:
-        return json_values.encode(body.decode(about.get_content_charset("utf-8"), "replace"))
+        return json_values.encode(body.decode(_charset(response), "replace"))
     except (LookupError, UnicodeError):
         return json_values.encode(body.decode("utf-8", "replace"))
 

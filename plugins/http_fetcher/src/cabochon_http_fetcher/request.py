@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+from typing import cast
+from urllib.parse import quote, unquote_to_bytes, urlencode, urljoin, urlsplit
 
 from yarl import URL
 
@@ -18,6 +19,7 @@ from cabochon_http_fetcher.config import HttpFetcherConfig
 __all__ = ["Request", "redirected", "request_for"]
 
 _DEFAULTS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"), ("User-Agent", "cabochon-http-fetcher"))
+_FORM = "application/x-www-form-urlencoded"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OF_THE_BODY = frozenset({"content-encoding", "content-language", "content-type"})
 _NO_SECRETS = _OF_THE_BODY | {"accept", "accept-encoding", "accept-language", "user-agent"}
@@ -53,6 +55,9 @@ def request_for(url: str, config: HttpFetcherConfig) -> Request:
     if isinstance(config.data, str):
         content = config.data.encode("utf-8", "replace")
         defaults.append(("Content-Type", "text/plain; charset=utf-8"))
+    elif _is_form(config):
+        content = urlencode(config.data).encode()
+        defaults.append(("Content-Type", _FORM))
     elif config.data is not None:
         content = json_values.encode(config.data)
         defaults.append(("Content-Type", "application/json"))
@@ -92,6 +97,18 @@ def redirected(request: Request, status: int, location: str | None) -> Request |
     if not _same_origin(request.url, target):
         headers = [field for field in headers if field[0].lower() in _NO_SECRETS]
     return Request(method, target, tuple(headers), content)
+
+
+def _is_form(config: HttpFetcherConfig) -> bool:
+    """Tell whether the body is an object of strings, which goes as a form, and no header asks for anything else."""
+    data = cast("object", config.data)
+    if not isinstance(data, dict):
+        return False
+    values = cast("dict[str, object]", data).values()
+    asked_for = [value for name, value in (config.headers or {}).items() if name.lower() == "content-type"]
+    return all(isinstance(value, str) for value in values) and all(
+        value.partition(";")[0].strip().lower() == _FORM for value in asked_for
+    )
 
 
 def _web_url(text: str) -> tuple[URL, str | None]:
