@@ -72,6 +72,43 @@ async def test_rewritten_history_is_followed(commits: Commits, tmp_path: Path) -
     assert await repository.snapshot(wrong) is not None
 
 
+@pytest.mark.parametrize("scheme", ["", "file://", "http"])
+async def test_earlier_commit_is_fetched_when_it_is_asked_for(commits: Commits, tmp_path: Path, scheme: str) -> None:
+    first = commits.commit({"a.rego": "package a", "gone.rego": "package gone"})
+    second = commits.commit({"gone.rego": None})
+    head = commits.commit({"a.rego": "package b"})
+    with serving(commits.folder.parent) as (port, _):
+        over_http = f"http://me:pass%2Fword@127.0.0.1:{port}/policies/.git"
+        repository = follow(commits, tmp_path, url=over_http if scheme == "http" else f"{scheme}{commits.folder}")
+        assert head == (await repository.newest()).hash
+        old, between = await repository.snapshot(first.upper()), await repository.snapshot(second)
+    assert old is not None
+    assert between is not None
+    assert (first, {"a.rego": b"package a", "gone.rego": b"package gone"}) == (old.hash, dict(old.files))
+    assert {"a.rego": b"package a"} == dict(between.files)
+    assert await follow(commits, tmp_path).snapshot(first) is not None, "and stays"
+
+
+@pytest.mark.parametrize("made_up", [0, 40])
+async def test_commit_that_is_not_there_is_asked_for_again_after_a_change(
+    commits: Commits, tmp_path: Path, made_up: int
+) -> None:
+    first = commits.commit({"m.rego": "package a"})
+    commits.commit({"m.rego": "package b"})
+    repository = follow(commits, tmp_path)
+    await repository.newest()
+    away = commits.folder.rename(tmp_path / "away")
+    for number in range(made_up):
+        assert await repository.snapshot(f"{number:040x}") is None
+    assert await repository.snapshot(first) is None
+    away.rename(commits.folder)
+    await repository.newest()
+    assert await repository.snapshot(first) is None, "once is enough"
+    commits.commit({"m.rego": "package c"})
+    await repository.newest()
+    assert await repository.snapshot(first) is not None
+
+
 @pytest.mark.parametrize("point", ["0" * 40, "deadbeef" * 5, "HEAD", "", "x" * 10_000, "../../etc"])
 async def test_unknown_point_is_none(commits: Commits, tmp_path: Path, point: str) -> None:
     commits.commit({"m.rego": "package a"})
@@ -154,7 +191,7 @@ async def test_clone_that_another_look_writes_to_is_left_alone(commits: Commits,
         repository = follow(commits, tmp_path)
         assert second == (await repository.newest()).hash
         assert lock.exists()
-        assert await repository.snapshot(first) is None
+        assert await repository.snapshot(first) is not None, "it was fetched anew"
 
 
 async def test_links_and_submodules_are_left_out(commits: Commits, tmp_path: Path) -> None:
