@@ -7,6 +7,7 @@ import gc
 import math
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,37 @@ async def test_what_was_fetched_is_known_after_a_restart(commits: Commits, tmp_p
     old = await again.snapshot(first)
     assert old is not None
     assert {"m.rego": b"package a"} == dict(old.files)
+
+
+async def test_head_that_was_fetched_is_there_after_a_restart(commits: Commits, tmp_path: Path) -> None:
+    assert await follow(commits, tmp_path).last() is None
+    head = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    shutil.rmtree(commits.folder)
+    again = follow(commits, tmp_path)
+    found = await again.last()
+    assert found is not None
+    assert (head, {"m.rego": b"package a"}) == (found.hash, dict(found.files))
+    assert await follow(commits, tmp_path, branch="other").last() is None, "it is another branch's"
+
+
+@pytest.mark.parametrize("damage", ["clone gone", "objects gone", "note cut", "note of another folder", "note is none"])
+async def test_head_that_is_damaged_is_none(commits: Commits, tmp_path: Path, damage: str) -> None:
+    head = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    (note,) = (tmp_path / "clone").glob("head-*")
+    if damage == "clone gone":
+        shutil.rmtree(tmp_path / "clone" / "clone-0")
+    elif damage == "objects gone":
+        shutil.rmtree(tmp_path / "clone" / "clone-0" / "objects")
+    else:
+        said = {"note cut": "clone-0 " + head[:9], "note of another folder": f"../clone {head}"}
+        note.write_bytes(said.get(damage, "").encode() or b"\xff\xfe")
+    repository = follow(commits, tmp_path)
+    assert await repository.last() is None
+    with suppress(RepositoryError):
+        await repository.newest()
+    assert head == (await repository.newest()).hash
 
 
 async def test_rewritten_history_is_followed(commits: Commits, tmp_path: Path) -> None:

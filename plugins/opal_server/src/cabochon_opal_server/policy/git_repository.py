@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import threading
 import zlib
@@ -41,6 +42,7 @@ _FOLDER = 0o040000
 _KEPT = 4
 _BROKEN = (KeyError, ObjectFormatException, ChecksumMismatch, zlib.error)
 _NAMED_BRANCHES = 5
+_CLONE = re.compile(r"clone-\d+")
 _ASKED_IN_VAIN_AT_MOST = 32
 _LONGEST_QUESTION_S = 5.0
 
@@ -96,6 +98,14 @@ class GitRepository(PolicyRepository):
             self._in_vain.clear()
         return found
 
+    async def last(self) -> Snapshot | None:
+        """Read the head that was fetched last, by this server or by an earlier one on the same folder."""
+        try:
+            return await to_thread.run_sync(_told, self._url, self._last)
+        except RepositoryError as err:
+            log.warning("policy_repo.clone_unreadable", repository=self.place, error=str(err))
+            return None
+
     async def snapshot(self, point: str) -> Snapshot | None:
         """Read a commit that was fetched at some time, or that the remote still has."""
         point = point.lower()
@@ -123,11 +133,32 @@ class GitRepository(PolicyRepository):
 
     def _newest(self) -> Snapshot:
         head = _told(self._url, self._fetched)
-        found = self._known(head)
+        found = _told(self._url, partial(self._known, head))
         if found is None:
             shutil.rmtree(self._clone, ignore_errors=True)
             raise RepositoryError(f"the clone in {self._clone} was damaged; it is made anew")
+        if found.hash != self._head:
+            _told(self._url, partial(self._note, head))
         return found
+
+    @property
+    def _noted(self) -> Path:
+        """The file that says which clone has the branch's head, and which that is."""
+        return self._folder / f"head-{hashlib.sha256(self._branch.encode()).hexdigest()[:16]}"
+
+    def _note(self, head: str) -> None:
+        beside = self._noted.with_suffix(".new")
+        beside.write_text(f"{self._clone.name} {head}\n")
+        beside.replace(self._noted)
+
+    def _last(self) -> Snapshot | None:
+        if not self._noted.exists():
+            return None
+        clone, _, head = self._noted.read_text().strip().partition(" ")
+        if not (_CLONE.fullmatch(clone) and valid_hexsha(head.encode()) and (self._folder / clone).is_dir()):
+            return None
+        self._clone = self._folder / clone
+        return self._known(head)
 
     def _earlier(self, point: str) -> Snapshot | None:
         try:
