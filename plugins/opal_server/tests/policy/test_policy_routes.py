@@ -253,7 +253,8 @@ async def test_bundles_of_a_server_are_served(tmp_path: Path) -> None:
                 assert ["a/m.rego", "abs/n.rego"] == first["manifest"]
                 await policy(rig, lambda _found: 304 in Served.given)
                 Served.files = {"a/m.rego": b"package b"}
-                await rig.http.post("/webhook")
+                hook = (await rig.http.post("/webhook")).json()
+                assert ("ok", environ["OPAL_POLICY_BUNDLE_URL"]) == (hook["status"], hook["repo_url"])
                 new = await policy(rig, lambda found: found["hash"] != first["hash"], base_hash=first["hash"])
                 assert (["a/m.rego"], ["abs/n.rego"]) == (new["manifest"], new["deleted_files"]["policy_modules"])
         finally:

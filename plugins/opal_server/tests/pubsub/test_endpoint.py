@@ -55,6 +55,22 @@ async def test_what_one_publishes_reaches_the_others(rig: Rig) -> None:
     assert [2] == [data for _, _, data in await sender.noted(1)]
 
 
+async def test_topic_may_come_without_a_list_and_who_gives_another_name_hears_itself(rig: Rig) -> None:
+    sender, receiver = [await rig.subscriber("t") for _ in range(2)]
+    me = await sender.call("_get_channel_id_", {})
+    assert True is await sender.call("publish", {"topics": "t", "data": 1})
+    assert True is await sender.call("publish", {"topics": ["t"], "data": 2, "notifier_id": me, "sync": False})
+    assert True is await sender.call("publish", {"topics": "t", "data": 3, "notifier_id": "another"})
+    assert [1, 2, 3] == [data for _, _, data in await receiver.noted(3)]
+    assert [3] == [data for _, _, data in await sender.noted(1)]
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "publish"])
+async def test_no_topics_are_none(rig: Rig, method: str) -> None:
+    socket = await rig.socket()
+    assert True is await socket.call(method, {})
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [

@@ -60,15 +60,27 @@ class Topics(Struct, frozen=True):
             ours: see docs/reference/protocol.md); an empty log asks for that number alone.
     """
 
-    topics: tuple[str, ...]
+    topics: tuple[str, ...] = ()
     resume: Resume | None = None
 
 
 class Publication(Struct, frozen=True):
-    """The arguments of `publish`."""
+    """The arguments of `publish`.
 
-    topics: tuple[str, ...]
+    Attributes:
+        topics: which; one may come without a list.
+        data: what is told.
+        notifier_id: who says it, if that is not this connection: it is told as well then.
+    """
+
+    topics: tuple[str, ...] | str = ()
     data: Raw = _NULL
+    notifier_id: str | None = None
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The topics, as a list."""
+        return (self.topics,) if isinstance(self.topics, str) else self.topics
 
 
 class Progress(Struct, frozen=True):

@@ -118,14 +118,16 @@ class Session:
 
     async def _publish(self, call: Call) -> Answer:
         publication = arguments_as(Publication, call)
-        if publication.topics == (self._parts.statistics_topic,):
+        topics = publication.listed
+        if topics == (self._parts.statistics_topic,):
             return self._count(publication)
-        if not self._may.publish(publication.topics):
-            return self._refused("publish", publication.topics)
+        if not self._may.publish(topics):
+            return self._refused("publish", topics)
         # Not a data update, whatever it looks like: it is passed on, and not replayed.
-        record = NewRecord(kind="message", topics=publication.topics, body=bytes(publication.data))
+        record = NewRecord(kind="message", topics=topics, body=bytes(publication.data))
+        by_itself = publication.notifier_id in (None, self._client.channel_id)
         try:
-            await self._parts.hub.publish(record, sender=self._client.subscriber)
+            await self._parts.hub.publish(record, sender=self._client.subscriber if by_itself else None)
         except BackboneError as err:
             log.error("message.not_published", error=str(err))  # noqa: TRY400 - an expected failure
             return _FALSE
