@@ -48,6 +48,13 @@ async def test_branch_is_followed(commits: Commits, tmp_path: Path, scheme: str)
     assert {"a/m.rego"} == old.files.keys()
 
 
+@pytest.mark.parametrize("url", ["file://{}/a b%c", "file://{}/a%20b%25c", "file://localhost{}/a b%25c", "{}/a b%c"])
+async def test_folder_may_have_any_name(tmp_path: Path, url: str) -> None:
+    head = Commits(tmp_path / "a b%c").commit({"m.rego": "package a"})
+    repository = follow(Commits(tmp_path / "other"), tmp_path, url=url.format(tmp_path))
+    assert head == (await repository.newest()).hash
+
+
 async def test_what_was_fetched_is_known_after_a_restart(commits: Commits, tmp_path: Path) -> None:
     first = commits.commit({"m.rego": "package a"})
     await follow(commits, tmp_path).newest()
