@@ -174,13 +174,25 @@ async def test_statistics_count_who_wants_to_be_counted(tmp_path: Path) -> None:
         told = {"topics": ["t"], "client_id": "me", "rpc_id": "x"}
         assert True is await socket.call("publish", {"topics": ["__opal_stats_add"], "data": told})
         full: Any = (await rig.http.get("/statistics")).json()
-        assert ["t"] == full["clients"]["me"][0]["topics"]
+        assert {"me": [told]} == full["clients"]
         brief: Any = (await rig.http.get("/stats")).json()
         assert (1, 1) == (brief["client_count"], brief["server_count"])
         await socket.connection.close()
         with anyio.fail_after(5):
             while (await rig.http.get("/stats")).json()["client_count"]:  # noqa: ASYNC110 - it is asked over HTTP
                 await anyio.sleep(0.01)
+
+
+async def test_one_connection_has_only_so_many_names(tmp_path: Path) -> None:
+    async with running(tmp_path, {"OPAL_STATISTICS_ENABLED": "true"}) as rig:
+        socket = await rig.socket()
+        me = await socket.call("_get_channel_id_", {})
+        for number in range(20):
+            told = {"topics": ["t"], "client_id": f"{number:02}"}
+            assert True is await socket.call("publish", {"topics": ["__opal_stats_add"], "data": told})
+        clients: Any = (await rig.http.get("/statistics")).json()["clients"]
+        assert [f"{number:02}" for number in range(4, 20)] == list(clients)
+        assert me == clients["19"][0]["rpc_id"]
 
 
 async def test_statistics_are_off_by_default(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from cabochon.json_values import guarded
 
 __all__ = [
     "Call",
+    "Counted",
     "Progress",
     "Publication",
     "Resume",
@@ -81,6 +82,14 @@ class Publication(Struct, frozen=True):
     def listed(self) -> tuple[str, ...]:
         """The topics, as a list."""
         return (self.topics,) if isinstance(self.topics, str) else self.topics
+
+
+class Counted(Struct, frozen=True):
+    """What a client publishes that wants to be counted: its name, its topics, its own id of the connection."""
+
+    client_id: str
+    topics: tuple[str, ...] = ()
+    rpc_id: str | None = None
 
 
 class Progress(Struct, frozen=True):

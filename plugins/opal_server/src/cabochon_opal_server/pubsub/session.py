@@ -8,13 +8,20 @@ from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from cabochon import BackboneError, NewRecord
 from cabochon.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.hub import Hub
-from cabochon_opal_server.pubsub.messages import Call, Progress, Publication, Topics, answer, arguments_as
+from cabochon_opal_server.pubsub.messages import (
+    Call,
+    Counted,
+    Progress,
+    Publication,
+    Topics,
+    answer,
+    arguments_as,
+)
 from cabochon_opal_server.pubsub.websocket import text_frame
 
 __all__ = ["Permissions", "Session", "SessionParts"]
@@ -24,6 +31,7 @@ log = structlog.get_logger()
 Answer = tuple[Any, str]
 _TRUE: Answer = (True, "bool")
 _FALSE: Answer = (False, "bool")
+_NAMES_AT_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,6 @@ class SessionParts:
     hub: Hub
     statistics_topic: str
     watcher: ClientWatcher
-
-
-class _Counted(Struct, frozen=True):
-    client_id: str
-    topics: tuple[str, ...] = ()
 
 
 class Session:
@@ -135,10 +138,13 @@ class Session:
 
     def _count(self, publication: Publication) -> Answer:
         try:
-            counted = msgspec.json.decode(publication.data, type=_Counted)
+            counted = msgspec.json.decode(publication.data, type=Counted)
         except msgspec.DecodeError as err:
             raise JsonError(str(err)) from err
-        self._client.statistics[counted.client_id] = counted.topics
+        names = self._client.statistics
+        names[counted.client_id] = counted
+        if len(names) > _NAMES_AT_MOST:
+            del names[next(iter(names))]
         return _TRUE
 
     async def _progress(self, call: Call) -> Answer:
