@@ -6,6 +6,9 @@ import fcntl
 import gc
 import math
 import shutil
+import socket
+import subprocess
+import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -184,6 +187,36 @@ async def test_repository_that_is_not_there_is_told_and_may_come(commits: Commit
 async def test_nobody_listening_is_told(commits: Commits, tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="refused"):
         await follow(commits, tmp_path, url="http://127.0.0.1:9/x.git").newest()
+
+
+ENDS = """
+import sys
+from pathlib import Path
+import anyio
+from cabochon_opal_server.policy.git_repository import GitRepository
+from cabochon_opal_server.policy.repository import RepositoryError
+from cabochon_opal_server.policy.snapshot import BundleRules
+
+async def main():
+    repository = GitRepository(sys.argv[1], "main", Path(sys.argv[2]), BundleRules(), ssh_key=None, timeout_s=0.1)
+    try:
+        await repository.newest()
+    except RepositoryError as err:
+        print(err)
+    with anyio.move_on_after(0.1):
+        await repository.snapshot("a" * 40)
+
+anyio.run(main)
+"""
+
+
+def test_process_ends_although_a_remote_hangs(tmp_path: Path) -> None:
+    """A look that was given up holds nobody up: the remote itself is given up after a minute only."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"http://127.0.0.1:{hung.getsockname()[1]}/x.git"
+        command = [sys.executable, "-c", ENDS, url, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "no answer within" in done.stdout
 
 
 @pytest.mark.parametrize("damage", ["objects gone", "pack cut", "no clone"])

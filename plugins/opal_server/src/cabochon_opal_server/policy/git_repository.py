@@ -28,6 +28,7 @@ from dulwich.repo import Repo
 
 from cabochon.urls import masked_url
 from cabochon_opal_server.policy.git_transport import git_client, ssh_command, write_key
+from cabochon_opal_server.policy.own_thread import in_own_thread
 from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
 from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot
 
@@ -88,7 +89,7 @@ class GitRepository(PolicyRepository):
             with anyio.fail_after(self._timeout_s):
                 async with self._asking:
                     # The thread of a hung remote is left to itself: it ends with its connection.
-                    found = await to_thread.run_sync(self._newest, abandon_on_cancel=True)
+                    found = await in_own_thread(self._newest)
         except TimeoutError as err:
             raise RepositoryError(
                 f"no answer within OPAL_POLICY_REPO_CLONE_TIMEOUT={self._timeout_s:g} seconds"
@@ -124,7 +125,7 @@ class GitRepository(PolicyRepository):
         if found is not None or point in self._in_vain or len(self._in_vain) >= _ASKED_IN_VAIN_AT_MOST:
             return found
         self._in_vain.add(point)
-        found = await to_thread.run_sync(self._earlier, point, abandon_on_cancel=True)
+        found = await in_own_thread(partial(self._earlier, point))
         if found is not None:
             self._in_vain.discard(point)
         return found
