@@ -140,5 +140,6 @@ async def test_server_is_up_and_describes_itself(rig: Rig) -> None:
         assert {"status": "ok"} == (await rig.http.get(path)).json()
     document = (await rig.http.get("/openapi.json")).json()
     assert {"/data/config", "/statistics", "/healthcheck"} <= set(document["paths"])
-    assert "publish" in (await rig.http.get("/docs")).text.lower()
+    for path in ("/docs", "/redoc"):
+        assert "publish" in (await rig.http.get(path)).text.lower()
     assert (404, 405) == ((await rig.http.get("/no")).status_code, (await rig.http.put("/data/config")).status_code)
