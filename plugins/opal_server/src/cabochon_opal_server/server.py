@@ -123,7 +123,7 @@ class Server:
                 await tasks.start(self._hub.run)
                 await tasks.start(delivery.run)
                 if self._policies is not None:
-                    tasks.start_soon(self._policies.run)
+                    await tasks.start(self._policies.run)
                 if self._scopes is not None:
                     tasks.start_soon(self._scopes.run)
                 tasks.start_soon(Housekeeping(self._backbone, self._retention.retention).run)

@@ -96,6 +96,14 @@ async def test_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
         assert 413 == (await rig.publish({"dst_path": "/x", "data": "x" * 3_000})).status_code
 
 
+async def test_report_may_have_the_data_of_the_update(tmp_path: Path) -> None:
+    async with running(tmp_path, {"OPAL_LARGEST_UPDATE_BYTES": "1500000"}) as rig:
+        for size, status in ((1_400_000, 200), (2_600_000, 413)):
+            entry = {"entry": {"url": "", "data": "x" * size}, "fetched": True, "saved": True}
+            answer = await rig.http.post("/data/callback_report", json={"update_id": "x", "reports": [entry]})
+            assert status == answer.status_code
+
+
 async def test_base_data_sources_are_those_configured(tmp_path: Path) -> None:
     entry = {"url": "http://127.0.0.1:1/x", "topics": ["t"], "dst_path": "/x", "periodic_update_interval": 5}
     sources = json.dumps({"config": {"entries": [entry]}})
@@ -132,5 +140,6 @@ async def test_server_is_up_and_describes_itself(rig: Rig) -> None:
         assert {"status": "ok"} == (await rig.http.get(path)).json()
     document = (await rig.http.get("/openapi.json")).json()
     assert {"/data/config", "/statistics", "/healthcheck"} <= set(document["paths"])
-    assert "publish" in (await rig.http.get("/docs")).text.lower()
+    for path in ("/docs", "/redoc"):
+        assert "publish" in (await rig.http.get(path)).text.lower()
     assert (404, 405) == ((await rig.http.get("/no")).status_code, (await rig.http.put("/data/config")).status_code)

@@ -48,6 +48,11 @@ def test_manifests_give_the_order_and_pull_in_those_of_folders() -> None:
     assert ("c.rego", "sub/y.rego", "sub/x.rego", "a.rego", "b.rego") == full_bundle(snapshot(files), ["."]).manifest
 
 
+def test_files_of_a_folder_come_before_its_subfolders() -> None:
+    walked = ("data.json", "z.rego", "B/m.rego", "a-b/m.rego", "a/m.rego", "a/b/c/m.rego", "a/b2/m.rego")
+    assert walked == full_bundle(snapshot(dict.fromkeys(walked, b"{}")), ["."]).manifest
+
+
 @pytest.mark.parametrize("manifest", ["sub", "/sub/", "sub/.manifest", "sub/order.txt"])
 def test_manifest_may_be_elsewhere(manifest: str) -> None:
     files = {

@@ -6,7 +6,11 @@ import fcntl
 import gc
 import math
 import shutil
+import socket
+import subprocess
+import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,13 @@ async def test_branch_is_followed(commits: Commits, tmp_path: Path, scheme: str)
     assert {"a/m.rego"} == old.files.keys()
 
 
+@pytest.mark.parametrize("url", ["file://{}/a b%c", "file://{}/a%20b%25c", "file://localhost{}/a b%25c", "{}/a b%c"])
+async def test_folder_may_have_any_name(tmp_path: Path, url: str) -> None:
+    head = Commits(tmp_path / "a b%c").commit({"m.rego": "package a"})
+    repository = follow(Commits(tmp_path / "other"), tmp_path, url=url.format(tmp_path))
+    assert head == (await repository.newest()).hash
+
+
 async def test_what_was_fetched_is_known_after_a_restart(commits: Commits, tmp_path: Path) -> None:
     first = commits.commit({"m.rego": "package a"})
     await follow(commits, tmp_path).newest()
@@ -56,6 +67,37 @@ async def test_what_was_fetched_is_known_after_a_restart(commits: Commits, tmp_p
     old = await again.snapshot(first)
     assert old is not None
     assert {"m.rego": b"package a"} == dict(old.files)
+
+
+async def test_head_that_was_fetched_is_there_after_a_restart(commits: Commits, tmp_path: Path) -> None:
+    assert await follow(commits, tmp_path).last() is None
+    head = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    shutil.rmtree(commits.folder)
+    again = follow(commits, tmp_path)
+    found = await again.last()
+    assert found is not None
+    assert (head, {"m.rego": b"package a"}) == (found.hash, dict(found.files))
+    assert await follow(commits, tmp_path, branch="other").last() is None, "it is another branch's"
+
+
+@pytest.mark.parametrize("damage", ["clone gone", "objects gone", "note cut", "note of another folder", "note is none"])
+async def test_head_that_is_damaged_is_none(commits: Commits, tmp_path: Path, damage: str) -> None:
+    head = commits.commit({"m.rego": "package a"})
+    await follow(commits, tmp_path).newest()
+    (note,) = (tmp_path / "clone").glob("head-*")
+    if damage == "clone gone":
+        shutil.rmtree(tmp_path / "clone" / "clone-0")
+    elif damage == "objects gone":
+        shutil.rmtree(tmp_path / "clone" / "clone-0" / "objects")
+    else:
+        said = {"note cut": "clone-0 " + head[:9], "note of another folder": f"../clone {head}"}
+        note.write_bytes(said.get(damage, "").encode() or b"\xff\xfe")
+    repository = follow(commits, tmp_path)
+    assert await repository.last() is None
+    with suppress(RepositoryError):
+        await repository.newest()
+    assert head == (await repository.newest()).hash
 
 
 async def test_rewritten_history_is_followed(commits: Commits, tmp_path: Path) -> None:
@@ -70,6 +112,43 @@ async def test_rewritten_history_is_followed(commits: Commits, tmp_path: Path) -
     commits.git("reset", "-q", "--hard", "HEAD~1")
     assert {"keep.rego"} == (await repository.newest()).files.keys(), "a branch may go back"
     assert await repository.snapshot(wrong) is not None
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "http"])
+async def test_earlier_commit_is_fetched_when_it_is_asked_for(commits: Commits, tmp_path: Path, scheme: str) -> None:
+    first = commits.commit({"a.rego": "package a", "gone.rego": "package gone"})
+    second = commits.commit({"gone.rego": None})
+    head = commits.commit({"a.rego": "package b"})
+    with serving(commits.folder.parent) as (port, _):
+        over_http = f"http://me:pass%2Fword@127.0.0.1:{port}/policies/.git"
+        repository = follow(commits, tmp_path, url=over_http if scheme == "http" else f"{scheme}{commits.folder}")
+        assert head == (await repository.newest()).hash
+        old, between = await repository.snapshot(first.upper()), await repository.snapshot(second)
+    assert old is not None
+    assert between is not None
+    assert (first, {"a.rego": b"package a", "gone.rego": b"package gone"}) == (old.hash, dict(old.files))
+    assert {"a.rego": b"package a"} == dict(between.files)
+    assert await follow(commits, tmp_path).snapshot(first) is not None, "and stays"
+
+
+@pytest.mark.parametrize("made_up", [0, 40])
+async def test_commit_that_is_not_there_is_asked_for_again_after_a_change(
+    commits: Commits, tmp_path: Path, made_up: int
+) -> None:
+    first = commits.commit({"m.rego": "package a"})
+    commits.commit({"m.rego": "package b"})
+    repository = follow(commits, tmp_path)
+    await repository.newest()
+    away = commits.folder.rename(tmp_path / "away")
+    for number in range(made_up):
+        assert await repository.snapshot(f"{number:040x}") is None
+    assert await repository.snapshot(first) is None
+    away.rename(commits.folder)
+    await repository.newest()
+    assert await repository.snapshot(first) is None, "once is enough"
+    commits.commit({"m.rego": "package c"})
+    await repository.newest()
+    assert await repository.snapshot(first) is not None
 
 
 @pytest.mark.parametrize("point", ["0" * 40, "deadbeef" * 5, "HEAD", "", "x" * 10_000, "../../etc"])
@@ -108,6 +187,36 @@ async def test_repository_that_is_not_there_is_told_and_may_come(commits: Commit
 async def test_nobody_listening_is_told(commits: Commits, tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="refused"):
         await follow(commits, tmp_path, url="http://127.0.0.1:9/x.git").newest()
+
+
+ENDS = """
+import sys
+from pathlib import Path
+import anyio
+from cabochon_opal_server.policy.git_repository import GitRepository
+from cabochon_opal_server.policy.repository import RepositoryError
+from cabochon_opal_server.policy.snapshot import BundleRules
+
+async def main():
+    repository = GitRepository(sys.argv[1], "main", Path(sys.argv[2]), BundleRules(), ssh_key=None, timeout_s=0.1)
+    try:
+        await repository.newest()
+    except RepositoryError as err:
+        print(err)
+    with anyio.move_on_after(0.1):
+        await repository.snapshot("a" * 40)
+
+anyio.run(main)
+"""
+
+
+def test_process_ends_although_a_remote_hangs(tmp_path: Path) -> None:
+    """A look that was given up holds nobody up: the remote itself is given up after a minute only."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"http://127.0.0.1:{hung.getsockname()[1]}/x.git"
+        command = [sys.executable, "-c", ENDS, url, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "no answer within" in done.stdout
 
 
 @pytest.mark.parametrize("damage", ["objects gone", "pack cut", "no clone"])
@@ -154,7 +263,7 @@ async def test_clone_that_another_look_writes_to_is_left_alone(commits: Commits,
         repository = follow(commits, tmp_path)
         assert second == (await repository.newest()).hash
         assert lock.exists()
-        assert await repository.snapshot(first) is None
+        assert await repository.snapshot(first) is not None, "it was fetched anew"
 
 
 async def test_links_and_submodules_are_left_out(commits: Commits, tmp_path: Path) -> None:

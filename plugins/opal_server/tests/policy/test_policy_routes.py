@@ -75,6 +75,23 @@ async def test_commit_is_announced_for_its_folders(commits: Commits, tmp_path: P
         assert second == (await rig.http.get("/policy")).json()["hash"], "who hears of it gets it"
 
 
+async def test_policies_are_served_at_once_after_a_restart_whatever_became_of_the_repository(
+    commits: Commits, tmp_path: Path
+) -> None:
+    first = commits.commit({"m.rego": "package a"})
+    polled = settings(commits, POLICY_REPO_POLLING_INTERVAL=0.05)
+    async with running(tmp_path, polled) as rig:
+        await policy(rig, lambda found: found["hash"] == first)
+    away = commits.folder.rename(tmp_path / "away")
+    async with running(tmp_path, polled) as rig:
+        assert first == (await rig.http.get("/policy")).json()["hash"]
+        socket = await rig.subscriber("policy:.")
+        away.rename(commits.folder)
+        second = commits.commit({"m.rego": "package b"})
+        ((_topic, _number, data),) = await socket.noted(1)
+        assert (first, second) == (data["old_policy_hash"], data["new_policy_hash"])
+
+
 async def test_repository_that_comes_late_and_breaks_is_served_as_it_was(commits: Commits, tmp_path: Path) -> None:
     head = commits.commit({"m.rego": "package a"})
     away = tmp_path / "away"
@@ -236,7 +253,8 @@ async def test_bundles_of_a_server_are_served(tmp_path: Path) -> None:
                 assert ["a/m.rego", "abs/n.rego"] == first["manifest"]
                 await policy(rig, lambda _found: 304 in Served.given)
                 Served.files = {"a/m.rego": b"package b"}
-                await rig.http.post("/webhook")
+                hook = (await rig.http.post("/webhook")).json()
+                assert ("ok", environ["OPAL_POLICY_BUNDLE_URL"]) == (hook["status"], hook["repo_url"])
                 new = await policy(rig, lambda found: found["hash"] != first["hash"], base_hash=first["hash"])
                 assert (["a/m.rego"], ["abs/n.rego"]) == (new["manifest"], new["deleted_files"]["policy_modules"])
         finally:

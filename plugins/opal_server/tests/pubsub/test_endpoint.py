@@ -55,6 +55,22 @@ async def test_what_one_publishes_reaches_the_others(rig: Rig) -> None:
     assert [2] == [data for _, _, data in await sender.noted(1)]
 
 
+async def test_topic_may_come_without_a_list_and_who_gives_another_name_hears_itself(rig: Rig) -> None:
+    sender, receiver = [await rig.subscriber("t") for _ in range(2)]
+    me = await sender.call("_get_channel_id_", {})
+    assert True is await sender.call("publish", {"topics": "t", "data": 1})
+    assert True is await sender.call("publish", {"topics": ["t"], "data": 2, "notifier_id": me, "sync": False})
+    assert True is await sender.call("publish", {"topics": "t", "data": 3, "notifier_id": "another"})
+    assert [1, 2, 3] == [data for _, _, data in await receiver.noted(3)]
+    assert [3] == [data for _, _, data in await sender.noted(1)]
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "publish"])
+async def test_no_topics_are_none(rig: Rig, method: str) -> None:
+    socket = await rig.socket()
+    assert True is await socket.call(method, {})
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -158,13 +174,25 @@ async def test_statistics_count_who_wants_to_be_counted(tmp_path: Path) -> None:
         told = {"topics": ["t"], "client_id": "me", "rpc_id": "x"}
         assert True is await socket.call("publish", {"topics": ["__opal_stats_add"], "data": told})
         full: Any = (await rig.http.get("/statistics")).json()
-        assert ["t"] == full["clients"]["me"][0]["topics"]
+        assert {"me": [told]} == full["clients"]
         brief: Any = (await rig.http.get("/stats")).json()
         assert (1, 1) == (brief["client_count"], brief["server_count"])
         await socket.connection.close()
         with anyio.fail_after(5):
             while (await rig.http.get("/stats")).json()["client_count"]:  # noqa: ASYNC110 - it is asked over HTTP
                 await anyio.sleep(0.01)
+
+
+async def test_one_connection_has_only_so_many_names(tmp_path: Path) -> None:
+    async with running(tmp_path, {"OPAL_STATISTICS_ENABLED": "true"}) as rig:
+        socket = await rig.socket()
+        me = await socket.call("_get_channel_id_", {})
+        for number in range(20):
+            told = {"topics": ["t"], "client_id": f"{number:02}"}
+            assert True is await socket.call("publish", {"topics": ["__opal_stats_add"], "data": told})
+        clients: Any = (await rig.http.get("/statistics")).json()["clients"]
+        assert [f"{number:02}" for number in range(4, 20)] == list(clients)
+        assert me == clients["19"][0]["rpc_id"]
 
 
 async def test_statistics_are_off_by_default(rig: Rig) -> None:

@@ -66,7 +66,7 @@ async def test_token_has_the_claims_of_opal_s_and_is_verified_by_the_key_set(sec
     assert claims["sub"] == answer["details"]["id"].replace("-", "")
 
 
-@pytest.mark.parametrize(("ttl", "seconds"), [(60, 60), ("PT1H", 3600), (1.0, 1), ("P365D", 365 * 86_400)])
+@pytest.mark.parametrize(("ttl", "seconds"), [(60, 60), ("60", 60), ("PT1H", 3600), (1.0, 1), ("P365D", 365 * 86_400)])
 async def test_lifetime_is_seconds_or_a_duration(secured: Rig, ttl: object, seconds: int) -> None:
     claims = jwt.decode(await made(secured, "client", ttl=ttl), options={"verify_signature": False})
     assert seconds == claims["exp"] - claims["iat"]

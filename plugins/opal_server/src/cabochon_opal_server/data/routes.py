@@ -26,6 +26,7 @@ __all__ = ["DataParts", "openapi", "routes", "sources_endpoint"]
 log = structlog.get_logger()
 
 _OK = b'{"status":"ok"}'
+_REST_OF_A_REPORT = 1024 * 1024
 NUMBER_HEADER = "x-cabochon-update-number"
 ID_HEADER = "x-cabochon-update-id"
 
@@ -55,7 +56,7 @@ def routes(settings: DataSettings, parts: DataParts) -> list[Route]:
         Route(settings.config_route, _publisher(settings, parts), methods=["POST"], name="publish"),
         Route(settings.config_route, sources_endpoint(parts), methods=["GET"], name="data_sources"),
         Route(settings.all_data_route, _all_data, methods=["GET"], name="all_data"),
-        Route(settings.report_route, _reports(parts), methods=["POST"], name="callback_report"),
+        Route(settings.report_route, _reports(settings, parts), methods=["POST"], name="callback_report"),
     ]
 
 
@@ -124,10 +125,11 @@ async def _all_data(_request: Request) -> Response:
     return json_answer({})
 
 
-def _reports(parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
+def _reports(settings: DataSettings, parts: DataParts) -> Callable[[Request], Awaitable[Response]]:
     async def callback_report(request: Request) -> Response:
         parts.permit(request)
-        report = await body_as(DataUpdateReport, request)
+        # OPAL's clients send the entries back with the data that came in them.
+        report = await body_as(DataUpdateReport, request, largest=settings.largest_update + _REST_OF_A_REPORT)
         log.info(
             "report.received",
             update_id=report.update_id,

@@ -81,9 +81,20 @@ def _below(modules: Mapping[str, str], folders: Collection[str]) -> dict[str, st
 
 
 def _ordered(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
-    """Sort paths: those that the manifest names come first, in its order, then the others by folder and name."""
+    """Sort paths: those that the manifest names come first, in its order, then the others as a walk meets them."""
     last = len(snapshot.order)
-    return sorted(paths, key=lambda path: (snapshot.order.get(path, last), PurePosixPath(path).parts))
+    return sorted(paths, key=lambda path: (snapshot.order.get(path, last), _walked(path)))
+
+
+def _walked(path: str) -> list[tuple[bool, str]]:
+    """Sort a folder's own files before those of its subfolders, by name as git has them: the peer's order.
+
+    Example:
+        >>> sorted(["a/m.rego", "a-b/m.rego", "z.rego", "a/b/m.rego"], key=_walked)
+        ['z.rego', 'a-b/m.rego', 'a/m.rego', 'a/b/m.rego']
+    """
+    *folders, name = path.split("/")
+    return [*((True, f"{folder}/") for folder in folders), (False, name)]
 
 
 def _folder(path: str) -> str:

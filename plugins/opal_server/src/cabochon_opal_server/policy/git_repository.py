@@ -6,17 +6,20 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import threading
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import structlog
 from anyio import to_thread
-from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
+from dulwich.client import GitClient, HTTPProxyUnauthorized, HTTPUnauthorized
 from dulwich.errors import ChecksumMismatch, GitProtocolError, NotGitRepository, ObjectFormatException
 from dulwich.object_store import iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, valid_hexsha
@@ -25,10 +28,13 @@ from dulwich.repo import Repo
 
 from cabochon.urls import masked_url
 from cabochon_opal_server.policy.git_transport import git_client, ssh_command, write_key
+from cabochon_opal_server.policy.own_thread import in_own_thread
 from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
 from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot
 
 __all__ = ["GitRepository", "clone_folder"]
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -37,14 +43,17 @@ _FOLDER = 0o040000
 _KEPT = 4
 _BROKEN = (KeyError, ObjectFormatException, ChecksumMismatch, zlib.error)
 _NAMED_BRANCHES = 5
+_CLONE = re.compile(r"clone-\d+")
+_ASKED_IN_VAIN_AT_MOST = 32
+_LONGEST_QUESTION_S = 5.0
 
 
 class GitRepository(PolicyRepository):
     """A branch of a git repository.
 
-    Only the newest commit is fetched each time; what was fetched before is kept, so a change is told as a difference to
-    any commit that this clone has seen. A history that was rewritten is followed like any other: the branch's head
-    counts, wherever it is.
+    Only the newest commit is fetched each time; what was fetched before is kept, and an earlier commit that was not is
+    fetched when somebody asks for the difference to it. A history that was rewritten is followed like any other: the
+    branch's head counts, wherever it is.
     """
 
     def __init__(
@@ -70,44 +79,107 @@ class GitRepository(PolicyRepository):
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._snapshots: dict[str, Snapshot] = {}
+        self._asking = anyio.Lock()
+        self._head: str | None = None
+        self._in_vain: set[str] = set()
 
     async def newest(self) -> Snapshot:
         """Fetch the branch's head, and read it."""
         try:
             with anyio.fail_after(self._timeout_s):
-                # The thread of a hung remote is left to itself: it ends with its connection.
-                return await to_thread.run_sync(self._newest, abandon_on_cancel=True)
+                async with self._asking:
+                    # The thread of a hung remote is left to itself: it ends with its connection.
+                    found = await in_own_thread(self._newest)
         except TimeoutError as err:
             raise RepositoryError(
                 f"no answer within OPAL_POLICY_REPO_CLONE_TIMEOUT={self._timeout_s:g} seconds"
             ) from err
+        if found.hash != self._head:
+            self._head = found.hash
+            self._in_vain.clear()
+        return found
+
+    async def last(self) -> Snapshot | None:
+        """Read the head that was fetched last, by this server or by an earlier one on the same folder."""
+        try:
+            return await to_thread.run_sync(_told, self._url, self._last)
+        except RepositoryError as err:
+            log.warning("policy_repo.clone_unreadable", repository=self.place, error=str(err))
+            return None
 
     async def snapshot(self, point: str) -> Snapshot | None:
-        """Read a commit that was fetched at some time."""
+        """Read a commit that was fetched at some time, or that the remote still has."""
+        point = point.lower()
         if not valid_hexsha(point.encode()):
             return None
-        return await to_thread.run_sync(self._known, point)
+        found = await to_thread.run_sync(self._known, point)
+        if found is None:
+            with anyio.move_on_after(min(self._timeout_s, _LONGEST_QUESTION_S)):
+                async with self._asking:
+                    found = await self._asked_for(point)
+        return found
+
+    async def _asked_for(self, point: str) -> Snapshot | None:
+        """Fetch an earlier commit; whoever makes commits up has the remote asked only so often."""
+        found = await to_thread.run_sync(self._known, point)
+        if found is not None or point in self._in_vain or len(self._in_vain) >= _ASKED_IN_VAIN_AT_MOST:
+            return found
+        self._in_vain.add(point)
+        found = await in_own_thread(partial(self._earlier, point))
+        if found is not None:
+            self._in_vain.discard(point)
+        return found
 
     # ------------------------------------------------------------------------------------------------- in a thread
 
     def _newest(self) -> Snapshot:
         head = _told(self._url, self._fetched)
-        found = self._known(head)
+        found = _told(self._url, partial(self._known, head))
         if found is None:
             shutil.rmtree(self._clone, ignore_errors=True)
             raise RepositoryError(f"the clone in {self._clone} was damaged; it is made anew")
+        if found.hash != self._head:
+            _told(self._url, partial(self._note, head))
         return found
+
+    @property
+    def _noted(self) -> Path:
+        """The file that says which clone has the branch's head, and which that is."""
+        return self._folder / f"head-{hashlib.sha256(self._branch.encode()).hexdigest()[:16]}"
+
+    def _note(self, head: str) -> None:
+        beside = self._noted.with_suffix(".new")
+        beside.write_text(f"{self._clone.name} {head}\n")
+        beside.replace(self._noted)
+
+    def _last(self) -> Snapshot | None:
+        if not self._noted.exists():
+            return None
+        clone, _, head = self._noted.read_text().strip().partition(" ")
+        if not (_CLONE.fullmatch(clone) and valid_hexsha(head.encode()) and (self._folder / clone).is_dir()):
+            return None
+        self._clone = self._folder / clone
+        return self._known(head)
+
+    def _earlier(self, point: str) -> Snapshot | None:
+        try:
+            return _told(self._url, partial(self._fetched_earlier, point))
+        except RepositoryError as err:
+            log.debug("policy_repo.commit_not_there", repository=self.place, commit=point, error=str(err))
+            return None
+
+    def _fetched_earlier(self, point: str) -> Snapshot:
+        """Fetch a commit by its id alone; most servers give any that they have."""
+        wanted = ObjectID(point.encode())
+        with self._remote() as (client, path, _, clone):
+            client.fetch(path, clone, determine_wants=lambda refs, depth=None: [wanted], depth=1)  # noqa: ARG005 - dulwich's names
+            found = _read(clone, point, self._rules)
+        with self._lock:
+            return self._kept(found)
 
     def _fetched(self) -> str:
         """Fetch the branch's head, and return its id."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        key = write_key(self._folder, self._ssh_key) if self._ssh_key is not None else None
-        ssh = ssh_command(key, os.environ)
-        with (
-            git_client(self._url, ssh=ssh) as (client, path),
-            self._claimed() as folder,
-            _opened(folder) as clone,
-        ):
+        with self._remote() as (client, path, folder, clone):
 
             def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
                 del depth
@@ -125,6 +197,19 @@ class GitRepository(PolicyRepository):
                 raise RepositoryError(self._no_branch(refs))
             self._clone = folder
             return head.decode()
+
+    @contextmanager
+    def _remote(self) -> Generator[tuple[GitClient, str, Path, Repo]]:
+        """Give a client for the remote, the path there, and a clone's folder and the clone itself to fetch into."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        key = write_key(self._folder, self._ssh_key) if self._ssh_key is not None else None
+        ssh = ssh_command(key, os.environ)
+        with (
+            git_client(self._url, ssh=ssh) as (client, path),
+            self._claimed() as folder,
+            _opened(folder) as clone,
+        ):
+            yield client, path, folder, clone
 
     @contextmanager
     def _claimed(self) -> Generator[Path]:
@@ -163,10 +248,13 @@ class GitRepository(PolicyRepository):
                     found = _read(clone, point, self._rules)
             except _BROKEN:
                 return None
-            self._snapshots[point] = found
-            while len(self._snapshots) > _KEPT:
-                del self._snapshots[next(iter(self._snapshots))]
-            return found
+            return self._kept(found)
+
+    def _kept(self, found: Snapshot) -> Snapshot:
+        self._snapshots[found.hash] = found
+        while len(self._snapshots) > _KEPT:
+            del self._snapshots[next(iter(self._snapshots))]
+        return found
 
 
 def clone_folder(base: Path, prefix: str, url: str) -> Path:

@@ -7,11 +7,13 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from dulwich.client import GitClient, default_urllib3_manager, get_transport_and_path
 
 __all__ = ["git_client", "ssh_command", "write_key"]
 
+_FILE = "file://"
 _READ_TIMEOUT_S = 60.0
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=30")
 # A connection that says nothing for a minute is given up.
@@ -28,11 +30,21 @@ def git_client(url: str, *, ssh: str) -> Generator[tuple[GitClient, str]]:
     pool: Any = None
     if url.startswith(("http://", "https://")):
         pool = default_urllib3_manager(None, base_url=url, timeout=_READ_TIMEOUT_S)
+    elif url.startswith(_FILE):
+        url = _local(url)
     try:
         yield get_transport_and_path(url, ssh_command=ssh, pool_manager=pool)
     finally:
         if pool is not None:
             pool.clear()
+
+
+def _local(url: str) -> str:
+    """Return the folder that a file:// URL names, written as it is or with %20 and the like, as git has it."""
+    path = url.removeprefix(_FILE)
+    if not path.startswith("/"):
+        path = f"/{path.partition('/')[2]}"  # a host, which is this one
+    return path if Path(path).exists() else unquote(path)
 
 
 def ssh_command(key: Path | None, environ: Mapping[str, str]) -> str:

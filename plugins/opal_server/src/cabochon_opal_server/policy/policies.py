@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import PurePosixPath
 
 import anyio
+import anyio.abc
 import msgspec
 import structlog
 
@@ -92,8 +93,12 @@ class Policies:
         newest = self._newest
         return [folder for folder in folders if newest is None or newest.has(_normal(folder))]
 
-    async def run(self) -> None:
-        """Look for news, until cancelled."""
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve what was the newest when the server ended, and look for news, until cancelled."""
+        self._newest = self._announced = await self._repository.last()
+        if self._newest is not None:
+            log.info("policy_repo.still_there", repository=self.place, commit=self._newest.hash)
+        task_status.started()
         backoff = Backoff(first_s=1.0, longest_s=30.0)
         failures = 0
         while True:

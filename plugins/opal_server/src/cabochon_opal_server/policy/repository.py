@@ -28,6 +28,13 @@ class PolicyRepository(ABC):
             RepositoryError: it can't be read.
         """
 
+    async def last(self) -> Snapshot | None:
+        """Return what was the newest when an earlier life of this server looked; None if that is not known.
+
+        It asks nobody, so it is there at once, and while the repository can't be reached.
+        """
+        return None
+
     @abstractmethod
     async def snapshot(self, point: str) -> Snapshot | None:
         """Return what was at an earlier point, None if that is not known here (any more)."""

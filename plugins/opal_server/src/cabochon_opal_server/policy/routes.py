@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cabochon.json_values import JsonError, guarded
+from cabochon.urls import masked_url
 from cabochon_opal_server.policy.policies import NotLoadedError, Policies, UnknownFolderError
 from cabochon_opal_server.policy.settings import PolicySettings
 from cabochon_opal_server.policy.webhook import read_push, secret_fault
@@ -52,16 +53,17 @@ def routes(settings: PolicySettings, policies: Policies | None, permit: Callable
     async def webhook(request: Request) -> Response:
         if settings.source_type == "API":
             permit(request)
-            return json_answer(_bundle_hook(policies))
+            return json_answer(_bundle_hook(settings, policies))
         return json_answer(await _git_hook(request, settings, policies))
 
     return [Route("/policy", policy, methods=["GET"]), Route("/webhook", webhook, methods=["POST"])]
 
 
-def _bundle_hook(policies: Policies | None) -> dict[str, Any]:
+def _bundle_hook(settings: PolicySettings, policies: Policies | None) -> dict[str, Any]:
     if policies is not None:
         policies.look()
-    return {"status": "ok", "event": "webhook_trigger", "repo_url": None if policies is None else policies.place}
+    url = None if settings.bundle_url is None else masked_url(settings.bundle_url)
+    return {"status": "ok", "event": "webhook_trigger", "repo_url": url}
 
 
 async def _git_hook(request: Request, settings: PolicySettings, policies: Policies | None) -> dict[str, Any] | None:

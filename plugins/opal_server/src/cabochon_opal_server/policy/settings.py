@@ -149,7 +149,7 @@ class PolicySettings(Settings):
     webhook_params: Annotated[WebhookParams, BeforeValidator(_params)] = Field(
         default=WebhookParams(),
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_PARAMS",
-        description="How webhooks are read, as JSON; the default is GitHub's. See docs/how-to/serve-policies.md.",
+        description="How webhooks are read, as JSON; the default is GitHub's. See docs/how-to/run-a-server.md.",
     )
     bundle_url: Annotated[str | None, Masked] = Field(
         default=None,

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cabochon_opal_server.pubsub.messages import Progress
+from cabochon_opal_server.pubsub.messages import Counted, Progress
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 
 __all__ = ["Client", "ClientWatcher", "Clients"]
@@ -23,7 +23,7 @@ class Client:
         client_id: names who is at its other end, as far as it says so: by a query parameter, as the peer's do.
         agent: the name of an agent of ours, "" for anyone else.
         agent_version: what that agent runs.
-        statistics: names under which it wants to be counted, with the topics of each.
+        statistics: names under which it wants to be counted, with what it says beside each.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Client:
         self.agent = agent
         self.agent_version = agent_version
         self.connected_at = time.time()
-        self.statistics: dict[str, tuple[str, ...]] = {}
+        self.statistics: dict[str, Counted] = {}
         if _CLIENT_ID in self.query:
             self.client_id = self.query[_CLIENT_ID]
         else:

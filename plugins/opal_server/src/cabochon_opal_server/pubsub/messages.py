@@ -15,6 +15,7 @@ from cabochon.json_values import guarded
 
 __all__ = [
     "Call",
+    "Counted",
     "Progress",
     "Publication",
     "Resume",
@@ -60,15 +61,35 @@ class Topics(Struct, frozen=True):
             ours: see docs/reference/protocol.md); an empty log asks for that number alone.
     """
 
-    topics: tuple[str, ...]
+    topics: tuple[str, ...] = ()
     resume: Resume | None = None
 
 
 class Publication(Struct, frozen=True):
-    """The arguments of `publish`."""
+    """The arguments of `publish`.
 
-    topics: tuple[str, ...]
+    Attributes:
+        topics: which; one may come without a list.
+        data: what is told.
+        notifier_id: who says it, if that is not this connection: it is told as well then.
+    """
+
+    topics: tuple[str, ...] | str = ()
     data: Raw = _NULL
+    notifier_id: str | None = None
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The topics, as a list."""
+        return (self.topics,) if isinstance(self.topics, str) else self.topics
+
+
+class Counted(Struct, frozen=True):
+    """What a client publishes that wants to be counted: its name, its topics, its own id of the connection."""
+
+    client_id: str
+    topics: tuple[str, ...] = ()
+    rpc_id: str | None = None
 
 
 class Progress(Struct, frozen=True):

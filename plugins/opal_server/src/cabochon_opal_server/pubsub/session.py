@@ -8,13 +8,20 @@ from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from cabochon import BackboneError, NewRecord
 from cabochon.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.hub import Hub
-from cabochon_opal_server.pubsub.messages import Call, Progress, Publication, Topics, answer, arguments_as
+from cabochon_opal_server.pubsub.messages import (
+    Call,
+    Counted,
+    Progress,
+    Publication,
+    Topics,
+    answer,
+    arguments_as,
+)
 from cabochon_opal_server.pubsub.websocket import text_frame
 
 __all__ = ["Permissions", "Session", "SessionParts"]
@@ -24,6 +31,7 @@ log = structlog.get_logger()
 Answer = tuple[Any, str]
 _TRUE: Answer = (True, "bool")
 _FALSE: Answer = (False, "bool")
+_NAMES_AT_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,6 @@ class SessionParts:
     hub: Hub
     statistics_topic: str
     watcher: ClientWatcher
-
-
-class _Counted(Struct, frozen=True):
-    client_id: str
-    topics: tuple[str, ...] = ()
 
 
 class Session:
@@ -118,14 +121,16 @@ class Session:
 
     async def _publish(self, call: Call) -> Answer:
         publication = arguments_as(Publication, call)
-        if publication.topics == (self._parts.statistics_topic,):
+        topics = publication.listed
+        if topics == (self._parts.statistics_topic,):
             return self._count(publication)
-        if not self._may.publish(publication.topics):
-            return self._refused("publish", publication.topics)
+        if not self._may.publish(topics):
+            return self._refused("publish", topics)
         # Not a data update, whatever it looks like: it is passed on, and not replayed.
-        record = NewRecord(kind="message", topics=publication.topics, body=bytes(publication.data))
+        record = NewRecord(kind="message", topics=topics, body=bytes(publication.data))
+        by_itself = publication.notifier_id in (None, self._client.channel_id)
         try:
-            await self._parts.hub.publish(record, sender=self._client.subscriber)
+            await self._parts.hub.publish(record, sender=self._client.subscriber if by_itself else None)
         except BackboneError as err:
             log.error("message.not_published", error=str(err))  # noqa: TRY400 - an expected failure
             return _FALSE
@@ -133,10 +138,13 @@ class Session:
 
     def _count(self, publication: Publication) -> Answer:
         try:
-            counted = msgspec.json.decode(publication.data, type=_Counted)
+            counted = msgspec.json.decode(publication.data, type=Counted)
         except msgspec.DecodeError as err:
             raise JsonError(str(err)) from err
-        self._client.statistics[counted.client_id] = counted.topics
+        names = self._client.statistics
+        names[counted.client_id] = counted
+        if len(names) > _NAMES_AT_MOST:
+            del names[next(iter(names))]
         return _TRUE
 
     async def _progress(self, call: Call) -> Answer:

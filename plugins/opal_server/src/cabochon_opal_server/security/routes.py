@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 # Seconds, or a duration of ISO 8601; msgspec reads only the second.
 _TTL = TypeAdapter(timedelta)
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d+)?", re.ASCII)
 
 
 class _TokenRequest(Struct, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ def _made(settings: SecuritySettings, keys: KeyPair, wanted: _TokenRequest) -> d
     now = utc_now()
     claims = {"peer_type": wanted.type, **wanted.claims}
     try:
-        lifetime = _TTL.validate_python(wanted.ttl)
+        lifetime = _TTL.validate_python(_seconds(wanted.ttl))
         expires_at = now + lifetime
         token = signed_token(settings, keys, subject=wanted.id, lifetime=lifetime, claims=claims, now=now)
     except (ValidationError, OverflowError, TypeError, ValueError) as err:
@@ -77,6 +79,11 @@ def _made(settings: SecuritySettings, keys: KeyPair, wanted: _TokenRequest) -> d
         "claims": claims,
     }
     return {"token": token, "type": "bearer", "details": msgspec.to_builtins(details)}
+
+
+def _seconds(ttl: Any) -> Any:  # noqa: ANN401 - whatever came
+    """Make a number of what is written as one: the peer takes both."""
+    return float(ttl) if isinstance(ttl, str) and _NUMBER.fullmatch(ttl) else ttl
 
 
 def openapi(settings: SecuritySettings) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def application(
             Route("/loadlimit", _no_limit),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
+            Route("/redoc", docs),
             *routes,
         ],
         middleware=[

@@ -30,9 +30,9 @@ class Statistics:
         """List clients by the name they gave, with the topics of each connection: the peer's `ServerStats`."""
         clients: dict[str, list[dict[str, Any]]] = {}
         for client in self._clients:
-            for name, topics in client.statistics.items():
-                counted = {"rpc_id": client.channel_id, "client_id": name, "topics": list(topics)}
-                clients.setdefault(name, []).append(counted)
+            for name, said in client.statistics.items():
+                rpc_id = client.channel_id if said.rpc_id is None else said.rpc_id
+                clients.setdefault(name, []).append({"rpc_id": rpc_id, "client_id": name, "topics": list(said.topics)})
         return {**self._head(), "clients": dict(sorted(clients.items())), "servers": [self._server_id]}
 
     def brief(self) -> dict[str, Any]:
