@@ -404,16 +404,19 @@ def test_rule_12_a_data_file_that_is_no_json_is_left_out() -> None:
             world.connect()
             await world.settled()
             assert (True, True) == (world.health["ready"], world.health["healthy"])
+            assert ["/d"] == [one["path"] for one in world.health["out_of_sync_paths"]]
             for name, text in (("2", '{"v": 2}'), ("3", "{no")):
                 source.bundle = bundle(name, ("d", text), ("e", "1"))
                 source.emit(PolicyChanged(name))
                 await world.settled()
                 assert {"d": {"v": 2}, "e": 1} == world.engine.documents
                 assert {"app.rego": f"package app # {name}"} == world.engine.policies
+                assert world.health["in_sync"] is (name == "2")
             source.bundle = bundle("4")
             source.emit(PolicyChanged("4"))
             await world.settled()
             assert {} == world.engine.documents
+            assert world.health["in_sync"]
 
     run(main)
 

@@ -188,6 +188,7 @@ class PolicyUpdater:
         self._wall = wall
         self._full = False
         self._confirmed = False
+        self._malformed: dict[DocumentPath, str] = {}
         self._wanted = anyio.Event()
         self._backoff = Backoff(longest_s=30)
 
@@ -267,7 +268,14 @@ class PolicyUpdater:
             log.info("policy_bundle.applied", policy_hash=bundle.hash, policies=len(bundle.policy_modules))
         # What it wrote may stand where older data updates were to write: nobody waits for those any longer.
         saved = [entry for entry in data if entry.state is EntryState.SAVED]
-        record = policy_record(bundle.hash, error, created_at=started, ended_at=self._wall(), saved=saved)
+        record = policy_record(
+            bundle.hash,
+            error,
+            created_at=started,
+            ended_at=self._wall(),
+            saved=saved,
+            malformed=dict(self._malformed),
+        )
         self._traces.ended(
             PolicyTrace(
                 policy_hash=bundle.hash,
@@ -286,23 +294,27 @@ class PolicyUpdater:
     def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
         """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks.
 
-        A file that is no JSON is left out, as OPAL does: what an earlier bundle had there stays.
+        A file that is no JSON is left out, as OPAL does: what an earlier bundle had there stays, and is out of sync.
         """
         desired = self._writer.desired
         entries: list[Entry] = []
         written: set[DocumentPath] = set()
+        if bundle.old_hash is None:
+            self._malformed.clear()
         for module in bundle.data_modules:
             entry = Entry(DocumentPath(), "PUT")
             try:
                 entry.path = _folder(module.path)
                 entry.ready(json_values.check(module.data.encode()))
                 written.add(entry.path)
+                self._malformed.pop(entry.path, None)
             except DocumentPathError as err:
                 entry.state, entry.error = EntryState.REFUSED, err
             except JsonError as err:
                 log.warning(
                     "policy_bundle.data_malformed", policy_hash=bundle.hash, path=str(entry.path), error=str(err)
                 )
+                self._malformed[entry.path] = f"the data file of policies {bundle.hash} is no JSON: {err}"
                 written.update(desired.policy_data_paths & {entry.path})
                 continue
             entries.append(entry)
@@ -314,6 +326,8 @@ class PolicyUpdater:
             # What is no path was never written.
             gone = {folder for path in deleted if (folder := _folder_if_any(path)) is not None}
             desired.policy_data_paths = (desired.policy_data_paths - gone) | written
+            for path in gone:
+                self._malformed.pop(path, None)
         return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
 
 

@@ -50,6 +50,7 @@ class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
         source: the key of the initial data source that it synced, None for all else.
         remotes: the remote sources it asked, their URLs masked.
         version: the engine's version token after it, if there is one.
+        malformed: where data files of the policies in force are no JSON, and why; None where it says nothing of that.
     """
 
     number: int
@@ -67,6 +68,7 @@ class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
     source: int | None = None
     remotes: tuple[RemoteStatus, ...] = ()
     version: str | None = None
+    malformed: Mapping[DocumentPath, str] | None = None
 
     def to_wire(self) -> StoreTransaction:
         """Write it as the peer's `StoreTransaction`."""
@@ -112,6 +114,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         initial_paths: where the initial data sources are written, synced or not.
         failed_paths: paths whose latest update is not in force.
         withheld: documents, with the reasons, that were in force until the engine lost them, and that it refuses now.
+        malformed: where data files of the policies in force are no JSON, and why: what was there before stays.
         highest_number: the origin of the newest data update that has ended.
         highest_success: whether all of that update is in force: a retry of an older one says nothing about it.
     """
@@ -127,6 +130,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     initial_paths: frozenset[DocumentPath] = frozenset()
     failed_paths: Mapping[DocumentPath, OutOfSync] = {}
     withheld: Mapping[DocumentPath, str] = {}
+    malformed: Mapping[DocumentPath, str] = {}
     highest_number: int = 0
     highest_success: bool = True
     policy_success: bool = False
@@ -179,13 +183,13 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     @property
     def in_sync(self) -> bool:
         """No path whose latest update failed is still waiting."""
-        return not self.failed_paths and not self.withheld
+        return not self.failed_paths and not self.withheld and not self.malformed
 
     @property
     def out_of_sync(self) -> Mapping[DocumentPath, OutOfSync]:
         """The paths that do not hold what they should, and why."""
-        withheld = {path: OutOfSync(0, reason) for path, reason in self.withheld.items()}
-        return {**withheld, **self.failed_paths}
+        others = {path: OutOfSync(0, reason) for path, reason in (*self.malformed.items(), *self.withheld.items())}
+        return {**others, **self.failed_paths}
 
     def after(self, records: Sequence[TransactionRecord]) -> TransactionLog:
         """Return the log once these transactions, in this order, have ended."""
@@ -195,6 +199,9 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         if policies:
             self._count(policies, new, "policies", "policy")
             new["policy_success"] = policies[-1].success
+            for record in policies:
+                if record.malformed is not None:
+                    new["malformed"] = record.malformed
         if data:
             self._count(data, new, "data", "data")
         new["failed_paths"] = self._failed_paths_after(records)

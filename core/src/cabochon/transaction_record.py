@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from cabochon.document_path import DocumentPath
 from cabochon.errors import DocumentPathError
 from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
@@ -67,7 +68,13 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
 
 
 def policy_record(
-    transaction_id: str, error: str, *, created_at: float, ended_at: float, saved: Sequence[Entry] = ()
+    transaction_id: str,
+    error: str,
+    *,
+    created_at: float,
+    ended_at: float,
+    saved: Sequence[Entry] = (),
+    malformed: Mapping[DocumentPath, str] | None = None,
 ) -> TransactionRecord:
     """Return the record of a policy transaction; `error` is "" for one that is in force, `saved` is its data."""
     return TransactionRecord(
@@ -81,6 +88,7 @@ def policy_record(
         ended_at=ended_at,
         origin=saved[0].update.origin if saved else 0,
         landed=tuple(entry.path for entry in saved),
+        malformed=malformed,
     )
 
 
