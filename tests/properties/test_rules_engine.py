@@ -394,6 +394,26 @@ def test_rule_12_policies_are_written_beside_data() -> None:
     run(main)
 
 
+def test_rule_12_policies_are_asked_for_once_at_a_quiet_start() -> None:
+    """And once more when the engine is back, for what came while it was away may have failed."""
+
+    async def main() -> None:
+        source = ScriptedSource(has_policies=True)
+        source.bundle = bundle("1")
+        async with a_world(source=source) as world:
+            # The engine is met before the source, as a rule.
+            await anyio.sleep(1)
+            world.connect()
+            await world.settled()
+            assert [None] == source.bundles_asked
+            assert 1 == world.pipeline.log.policies_successful
+            world.engine.lose_state()
+            await world.settled()
+            assert [None, "1"] == source.bundles_asked
+
+    run(main)
+
+
 def test_rule_12_a_data_file_that_is_no_json_is_left_out() -> None:
     """The rest of the bundle is in force, and what an earlier one had there stays until a bundle lacks the file."""
 

@@ -394,7 +394,7 @@ class Pipeline:
 
     def _restored(self, paths: Mapping[DocumentPath, Dirty]) -> None:
         self.end.restored(paths)
-        self._policies.request()
+        self._policies.engine_is_back()
 
     def _diverged(self) -> None:
         self.metrics.count("desired_state.diverged")

@@ -190,12 +190,19 @@ class PolicyUpdater:
         self._confirmed = False
         self._malformed: dict[DocumentPath, str] = {}
         self._wanted = anyio.Event()
+        self._asked = False
         self._backoff = Backoff(longest_s=30)
 
     def request(self, *, full: bool = False) -> None:
         """Ask for the policies soon: what changed since the last bundle, or everything."""
         self._full = self._full or full
+        self._asked = True
         self._wanted.set()
+
+    def engine_is_back(self) -> None:
+        """Ask once more: what came while it was away may have failed. Before the first request nothing came."""
+        if self._asked:
+            self._wanted.set()
 
     async def run(self) -> None:
         """Apply bundles until cancelled."""
