@@ -13,6 +13,7 @@ from cabochon.errors import StoreUnavailableError
 from cabochon.settings import ConnRetryOptions
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_opa.client import AnswerLostError, open_client
+from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, free_port
 
@@ -93,6 +94,13 @@ async def test_a_path_before_opas_own_is_kept(server: ScriptedHttpServer) -> Non
 
     async with open_client(OpaStoreSettings(policy_store_url=f"{server.url}/engines/opa/")) as client:
         assert (await client.ask("GET", "/v1/data")).status == 200
+
+
+async def test_an_address_that_ends_with_opas_own_path_is_explained(server: ScriptedHttpServer) -> None:
+    """People copy `http://localhost:8181/v1` from a request; OPA knows no `/v1/v1/config`."""
+    async with open_client(OpaStoreSettings(policy_store_url=f"{server.url}/v1")) as client:
+        with pytest.raises(StoreUnavailableError, match=r"with 404 .*: OPAL_POLICY_STORE_URL must be .*, without /v1"):
+            await engine_labels(client)
 
 
 async def test_a_proxy_of_the_environment_is_not_used(

@@ -35,4 +35,8 @@ async def engine_labels(client: OpaClient) -> EngineLabels:
     try:
         return msgspec.json.decode(answer.body, type=_Answer).result.labels
     except msgspec.DecodeError as err:
-        raise StoreUnavailableError(f"OPA answers GET /v1/config with {answer.status} and no labels") from err
+        msg = (
+            f"GET /v1/config was answered with {answer.status} and no labels:"
+            " OPAL_POLICY_STORE_URL must be the address of an OPA, without /v1"
+        )
+        raise StoreUnavailableError(msg) from err
