@@ -59,11 +59,14 @@ class FactWriter(Generic[K, A]):
         self._most = most
         self._overwrites = overwrites
         self._outcomes: dict[int, Outcome] = {}
+        self._settled: list[tuple[Staged[K, A], Facts[K, A]]] = []
         self._landed = False
         self.version: str | None = None
 
     async def write(self, plans: Sequence[Plan[K, A] | Refused]) -> list[Outcome]:
         """Write these in order, small ones in one call; return what became of each.
+
+        Where nobody hears that, what is in force counts as in doubt, and as not written if nothing has landed.
 
         Raises:
             StoreUnavailableError: the engine can't be reached, and nothing has landed.
@@ -74,9 +77,15 @@ class FactWriter(Generic[K, A]):
             await self._drive_out_ghosts()
         except StoreUnavailableError as err:
             if not self._landed:
+                self._unsettle()
+                for staged, _ in reversed(self._settled):
+                    self._ledger.undo(staged)
                 raise
             for number in range(len(plans)):
                 self._outcomes.setdefault(number, Unknown(err))
+        except BaseException:
+            self._unsettle()
+            raise
         return [self._outcomes[number] for number in range(len(plans))]
 
     async def _write_all(self, plans: Sequence[Plan[K, A] | Refused]) -> None:
@@ -138,10 +147,15 @@ class FactWriter(Generic[K, A]):
 
     def _end(self, member: _Member[K, A], outcome: Applied | Unknown) -> None:
         if isinstance(outcome, Applied):
-            self._ledger.settle(member.staged)
+            self._settled.append((member.staged, self._ledger.settle(member.staged)))
         else:
             self._ledger.leave_in_doubt(member.staged)
         self._outcomes[member.number] = outcome
+
+    def _unsettle(self) -> None:
+        """Take note that core does not hear what is in force: it writes that again, or what was before it."""
+        for staged, found_owners in reversed(self._settled):
+            self._ledger.unsettle(staged, found_owners)
 
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
         keys = self._undo(members)
@@ -179,6 +193,7 @@ class FactWriter(Generic[K, A]):
             # None of it counts as done while a fact is left that should be gone: it is all written again.
             applied = [number for number, outcome in self._outcomes.items() if isinstance(outcome, Applied)]
             self._outcomes.update((number, Unknown(err)) for number in applied)
+            self._unsettle()
 
     async def _drive_out(self, key: K) -> None:
         try:

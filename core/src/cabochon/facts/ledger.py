@@ -132,13 +132,22 @@ class FactLedger(Generic[K, A]):
         self._make_sure_of(staged)
         return {**keys, **staged.keys}
 
-    def settle(self, staged: Staged[K, A]) -> None:
-        """Take note that a staged write is in force."""
+    def settle(self, staged: Staged[K, A]) -> Facts[K, A]:
+        """Take note that a staged write is in force.
+
+        Returns:
+            The facts of no path that have an owner now, for `unsettle`.
+        """
         self._make_sure_of(staged)
-        if self._unowned:
-            for key in staged.keys:
-                if key in self._held:
-                    self._unowned.pop(key, None)
+        if not self._unowned:
+            return {}
+        return {key: self._unowned.pop(key) for key in staged.keys if key in self._held and key in self._unowned}
+
+    def unsettle(self, staged: Staged[K, A], found_owners: Facts[K, A]) -> None:
+        """Leave a settled write in doubt after all, for nobody has heard of it; those settled later come before."""
+        with self._moving(found_owners):
+            self._unowned |= found_owners
+        self._in_doubt.update(staged.before)
 
     def leave_in_doubt(self, staged: Staged[K, A]) -> None:
         """Take note that a staged write may be in force or not: it will be written again, or what was before it."""
