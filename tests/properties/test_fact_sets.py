@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any, ClassVar, TypeAlias
 
 import anyio
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabochon.errors import StateLostError
+from cabochon.errors import StateLostError, TransactionError
 from cabochon.facts import Call
 from cabochon.facts import Facts as FactsByKey
 from cabochon.json_values import decode
@@ -262,6 +263,29 @@ def test_a_patch_is_made_once_though_the_engine_lost_its_state_before_the_patch_
             await world.settled()
             assert not losses
             assert facts.facts == {_fact(BOB), _fact(EVE), _fact(plan)}
+
+    run(main)
+
+
+@pytest.mark.parametrize("path", ["/a", "/"])
+def test_facts_that_are_deleted_while_the_engine_is_away_are_gone_when_it_is_back(path: str) -> None:
+    """The root is a path like any other: it owns facts, and what was there must not stay."""
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        async with a_world(store=lambda _engine, _tasks: OddFactStore(facts), listeners={}) as world:
+            world.connect()
+            world.send("both", Plan(path, [ANN]), Plan("/b", [BOB]))
+            await world.settled()
+            facts.up = False
+            await world.until(lambda: peek.away(world.pipeline))
+            with pytest.raises(TransactionError, match="not available"):
+                async with world.pipeline.policy_store.transaction_context() as transaction:
+                    await transaction.delete_policy_data(path)
+            world.send("again", Plan("/b", [BOB]))
+            facts.up = True
+            await world.settled()
+            assert facts.facts == {_fact(BOB)}
 
     run(main)
 

@@ -344,6 +344,11 @@ class DesiredState:
         value = self.read(path)
         return [DeleteData(path) if value is None else SetData(path, value)]
 
+    def removing(self, path: DocumentPath) -> list[Change]:
+        """Return the changes that remove the document at `path`; with facts, what paths below it own stays."""
+        below = ((place, self.read(place)) for place in self.owned(path) if place != path)
+        return [DeleteData(path), *(SetData(place, value) for place, value in below if value is not None)]
+
     def replace_document(self, path: DocumentPath, seen: Document, value: bytes | None) -> None:
         """Put a folded document in place of the one it was folded from, unless that has changed meanwhile."""
         node = self._find(path)
