@@ -31,7 +31,7 @@ Facts: TypeAlias = dict[tuple[str, ...], list[list[str]]]
 NO_FACTS = {"no": "facts"}
 BANNED = "mallory"
 
-_paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b"])
+_paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b", "/"])
 _facts = st.lists(st.sampled_from([["ann", "reads", "plan"], ["bob", "reads", "plan"]]), max_size=2, unique_by=str)
 _some_banned = st.lists(
     st.sampled_from([[BANNED, "reads", "plan"], *([f"user{number}", "reads", "plan"] for number in range(5))]),
