@@ -144,9 +144,18 @@ class FactLedger(Generic[K, A]):
         return {key: self._unowned.pop(key) for key in staged.keys if key in self._held and key in self._unowned}
 
     def unsettle(self, staged: Staged[K, A], found_owners: Facts[K, A]) -> None:
-        """Leave a settled write in doubt after all, for nobody has heard of it; those settled later come before."""
+        """Leave a settled write in doubt after all, for nobody has heard of it; those settled later come before.
+
+        One that made room for another write, which it could not be undone beside, stays as it is.
+        """
         with self._moving(found_owners):
             self._unowned |= found_owners
+        now = {path: self.facts_at(path) for path in staged.before}
+        try:
+            self._assign(staged.before)
+        except PathConflictError:
+            return
+        self._assign(now)
         self._in_doubt.update(staged.before)
 
     def leave_in_doubt(self, staged: Staged[K, A]) -> None:
