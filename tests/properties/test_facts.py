@@ -273,6 +273,18 @@ _steps = st.lists(
     most=1,
     overwrites=False,
 )
+@example(  # what landed and made room for what hangs is given up together with it
+    steps=[
+        Step([[_put(_PATHS[0], {"f0": 1, "f1": 0})]], []),
+        Step(
+            [[_put(_PATHS[0], {})], [_put(_PATHS[3], {"f0": 0})]],
+            ["ok", "ok", "hangs, landed", "refuse"],
+            gives_up=True,
+        ),
+    ],
+    most=1,
+    overwrites=False,
+)
 @given(steps=_steps, most=st.sampled_from([1, 2, 3, 100]), overwrites=st.booleans())
 def test_facts_end_as_the_model(steps: list[Step], most: int, overwrites: bool) -> None:  # noqa: FBT001 - generated
     """The engine holds what paths own and nothing else, whatever was refused, lost, cut off or taken back."""

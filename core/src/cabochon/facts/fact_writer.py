@@ -136,7 +136,8 @@ class FactWriter(Generic[K, A]):
                 self._end(member, Unknown(err) if member.staged.keys else Applied())
         except BaseException as err:
             if isinstance(err, StoreUnavailableError) and not self._landed:
-                self._undo(members)
+                for member in reversed(members):
+                    self._ledger.undo(member.staged)
             else:
                 for member in members:
                     self._ledger.leave_in_doubt(member.staged)
@@ -158,9 +159,11 @@ class FactWriter(Generic[K, A]):
             self._ledger.unsettle(staged, found_owners)
 
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
-        keys = self._undo(members)
+        undone = [self._ledger.undo(member.staged) for member in reversed(members)]
         if len(members) == 1:
-            self._outcomes[members[0].number] = await self._taken_back(keys, error)
+            (keys,) = undone
+            outcome = Unknown(error) if keys is None else await self._taken_back(keys, error)
+            self._outcomes[members[0].number] = outcome
             return
         for member in members:
             again = self._staged(member.number, member.plan)
@@ -177,9 +180,6 @@ class FactWriter(Generic[K, A]):
             log.warning("facts.not_taken_back", error=str(err), refusal=str(error))
             return Unknown(error)
         return Refused(error)
-
-    def _undo(self, members: Sequence[_Member[K, A]]) -> Mapping[K, None]:
-        return _all(self._ledger.undo(member.staged) for member in reversed(members))
 
     async def _drive_out_ghosts(self) -> None:
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
