@@ -397,6 +397,13 @@ MUTANTS = (
         ("test_facts",),
     ),
     Mutant(
+        "take what landed in a commit that was given up for heard of",
+        "cabochon.facts.fact_writer",
+        "        except BaseException:\n            self._unsettle()\n",
+        "        except BaseException:\n",
+        ("test_facts",),
+    ),
+    Mutant(
         "leave what a cancelled call wrote and nobody wants",
         "cabochon.facts.fact_writer",
         "            await self._drive_out_ghosts()\n",

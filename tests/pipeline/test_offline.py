@@ -346,9 +346,11 @@ async def test_backup_of_another_store_is_moved_aside(tmp_path: Path) -> None:
     assert ["store_backup.unusable"] == [event["event"] for event in events if event["log_level"] == "error"]
 
 
-async def test_backup_knows_which_facts_an_earlier_life_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", ["/b", "/a", "/"])
+async def test_backup_knows_which_facts_an_earlier_life_left(tmp_path: Path, gone: str) -> None:
     """
     An engine of facts does not say whose they are: what a path owned before, and does not now, goes all the same.
+    What this life wrote below it stays.
     """
     facts = FactSetEngine({fact("other")})
 
@@ -366,10 +368,10 @@ async def test_backup_knows_which_facts_an_earlier_life_left(tmp_path: Path) -> 
                 pipeline.stop()
         source.close()
 
-    async with a_life({"/a": [fact("ann"), fact("bob")], "/b": [fact("eve")]}) as first:
+    async with a_life({gone: [fact("eve")], "/a/x": [fact("ann"), fact("bob")]}) as first:
         await first.until(lambda: first.pipeline.log.ready, "ready")
         assert facts.facts == {fact("ann"), fact("bob"), fact("eve"), fact("other")}
-    async with a_life({"/a": [fact("ann"), fact("cid")]}) as second:
+    async with a_life({"/a/x": [fact("ann"), fact("cid")]}) as second:
         await second.until(lambda: second.pipeline.log.synced, "synced")
         await second.until(lambda: facts.facts == {fact("ann"), fact("cid"), fact("other")}, "bob and eve are gone")
 

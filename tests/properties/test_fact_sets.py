@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Any, ClassVar, TypeAlias
 
 import anyio
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cabochon.errors import StateLostError, TransactionError
 from cabochon.facts import Call
 from cabochon.facts import Facts as FactsByKey
 from cabochon.json_values import decode
@@ -29,7 +31,7 @@ Facts: TypeAlias = dict[tuple[str, ...], list[list[str]]]
 NO_FACTS = {"no": "facts"}
 BANNED = "mallory"
 
-_paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b"])
+_paths = st.sampled_from(["/a", "/a", "/a/x", "/a2", "/b", "/"])
 _facts = st.lists(st.sampled_from([["ann", "reads", "plan"], ["bob", "reads", "plan"]]), max_size=2, unique_by=str)
 _some_banned = st.lists(
     st.sampled_from([[BANNED, "reads", "plan"], *([f"user{number}", "reads", "plan"] for number in range(5))]),
@@ -148,6 +150,15 @@ def _as_sets(facts: Facts) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
     ],
     seed=0,
 )
+@example(  # what the path above takes away is back when that is refused after its first answer was lost
+    events=[
+        Trouble(0.0, 0.0, (False,)),
+        Send(0.0, (Plan("/a/x", []),)),
+        Send(0.0, (_more("/a/x", ["eve", "writes", "plan"], Fetch()),)),
+        Send(0.0, (Plan("/a", [[name, "reads", "plan"] for name in ("user0", "user1", "user2", BANNED)]),)),
+    ],
+    seed=0,
+)
 @given(events=_events, seed=st.integers(0, 99))
 def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Trouble], seed: int) -> None:
     """Each path owns the facts that were saved there last, whatever answers were lost and however long it was down."""
@@ -178,6 +189,105 @@ def test_scenario_with_a_fact_engine_ends_as_the_model(events: list[Send | Troub
             assert sent == sum(attempt.kind is peek.Kind.LIVE for attempt in world.attempts)
 
     run(main, seed=seed)
+
+
+ANN, BOB, EVE = (["ann", "reads", "plan"], ["bob", "reads", "plan"], ["eve", "reads", "plan"])
+_TOO_MUCH = [[name, "reads", "plan"] for name in ("user0", "user1", "user2", BANNED)]
+"""Two calls, the second of which is refused."""
+
+
+def test_a_refused_write_whose_first_answer_was_lost_leaves_what_is_owned_below() -> None:
+    """What a PUT would have taken away is owned as before, and not forgotten, once the PUT turns out to be refused."""
+
+    async def main() -> None:
+        facts = FactSetEngine(banned={BANNED})
+        async with a_world(store=lambda _engine, _tasks: OddFactStore(facts), listeners={}) as world:
+            world.connect()
+            world.send("below", Plan("/a/x", [ANN]))
+            await world.settled()
+            facts.lose_answers.append(True)
+            world.send("above", Plan("/a", _TOO_MUCH))
+            await world.settled()
+            assert not world.attempt("above").outcomes[0].in_force
+            assert facts.facts == {_fact(ANN)}
+            facts.facts.clear()
+            facts.up = False
+            await anyio.sleep(3)
+            facts.up = True
+            await world.settled()
+            assert facts.facts == {_fact(ANN)}
+
+    run(main)
+
+
+def test_only_the_guilty_entry_of_a_write_whose_first_answer_was_lost_is_refused() -> None:
+    """Entries that overlap are told apart: the one that the engine takes is in force, the other is not said to be."""
+
+    async def main() -> None:
+        facts = FactSetEngine(banned={BANNED})
+        async with a_world(store=lambda _engine, _tasks: OddFactStore(facts), listeners={}) as world:
+            world.connect()
+            facts.lose_answers.append(True)
+            world.send("both", Plan("/a", [ANN]), Plan("/a/x", _TOO_MUCH))
+            await world.settled()
+            assert [outcome.in_force for outcome in world.attempt("both").outcomes] == [True, False]
+            assert facts.facts == {_fact(ANN)}
+
+    run(main)
+
+
+def test_a_patch_is_made_once_though_the_engine_lost_its_state_before_the_patch_was_cleared_up() -> None:
+    """A patch whose answer was lost, in an engine that is empty when it is asked again, counts once."""
+
+    class Emptied(OddFactStore):
+        async def write_facts(self, call: Call[Fact, None]) -> None:
+            if losses and not self.engine.lose_answers and losses.pop(0):
+                self.engine.facts.clear()
+                raise StateLostError("another engine")
+            await super().write_facts(call)
+
+    losses: list[bool] = []
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        async with a_world(store=lambda _engine, _tasks: Emptied(facts), listeners={}) as world:
+            world.connect()
+            world.send("put", Plan("/a", [ANN, BOB, EVE]))
+            await world.settled()
+            facts.lose_answers.append(False)
+            # Once what nobody owns any more is gone, and before the rest is written again.
+            losses.extend([False, True])
+            plan = ["ann", "writes", "plan"]
+            operations = [{"op": "remove", "path": "/0"}, {"op": "add", "path": "/-", "value": plan}]
+            world.send("patch", Plan("/a", operations, "PATCH"))
+            await world.settled()
+            assert not losses
+            assert facts.facts == {_fact(BOB), _fact(EVE), _fact(plan)}
+
+    run(main)
+
+
+@pytest.mark.parametrize("path", ["/a", "/"])
+def test_facts_that_are_deleted_while_the_engine_is_away_are_gone_when_it_is_back(path: str) -> None:
+    """The root is a path like any other: it owns facts, and what was there must not stay."""
+
+    async def main() -> None:
+        facts = FactSetEngine()
+        async with a_world(store=lambda _engine, _tasks: OddFactStore(facts), listeners={}) as world:
+            world.connect()
+            world.send("both", Plan(path, [ANN]), Plan("/b", [BOB]))
+            await world.settled()
+            facts.up = False
+            await world.until(lambda: peek.away(world.pipeline))
+            with pytest.raises(TransactionError, match="not available"):
+                async with world.pipeline.policy_store.transaction_context() as transaction:
+                    await transaction.delete_policy_data(path)
+            world.send("again", Plan("/b", [BOB]))
+            facts.up = True
+            await world.settled()
+            assert facts.facts == {_fact(BOB)}
+
+    run(main)
 
 
 class _TardyStore(OddFactStore):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import anyio
+import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
@@ -264,6 +265,26 @@ _steps = st.lists(
     most=1,
     overwrites=False,
 )
+@example(  # what has landed when the commit hangs is as little heard of as what hangs
+    steps=[
+        Step([[_put(_PATHS[0], {"f0": 0})]], []),
+        Step([[DeleteData(_PATHS[0])], [_put(_PATHS[3], {"f0": 0})]], ["ok", "hangs, landed", "refuse"], gives_up=True),
+    ],
+    most=1,
+    overwrites=False,
+)
+@example(  # what landed and made room for what hangs is given up together with it
+    steps=[
+        Step([[_put(_PATHS[0], {"f0": 1, "f1": 0})]], []),
+        Step(
+            [[_put(_PATHS[0], {})], [_put(_PATHS[3], {"f0": 0})]],
+            ["ok", "ok", "hangs, landed", "refuse"],
+            gives_up=True,
+        ),
+    ],
+    most=1,
+    overwrites=False,
+)
 @given(steps=_steps, most=st.sampled_from([1, 2, 3, 100]), overwrites=st.booleans())
 def test_facts_end_as_the_model(steps: list[Step], most: int, overwrites: bool) -> None:  # noqa: FBT001 - generated
     """The engine holds what paths own and nothing else, whatever was refused, lost, cut off or taken back."""
@@ -281,6 +302,79 @@ def test_facts_end_as_the_model(steps: list[Step], most: int, overwrites: bool) 
             assert engine.facts == union(core.owned)
 
     run(main)
+
+
+def test_what_landed_in_a_commit_that_was_given_up_can_be_given_up_too() -> None:
+    """If the engine refuses what was before it, that is owned all the same: nobody has heard that it is not."""
+
+    async def main() -> None:
+        engine = Engine(most=1, overwrites=False)
+        store = Store(engine)
+        core = Core(store)
+        path, other = _PATHS[3:]
+        engine.verdicts = ["ok", "hangs, landed"]
+        outcomes = await core.once([[_put(path, {"f0": 0})], [_put(other, {"f1": 0})]])
+        assert all(isinstance(outcome, Unknown) for outcome in outcomes)
+        assert engine.facts == {"f0": 0, "f1": 0}
+        # They are revoked, and at first the engine refuses that.
+        engine.verdicts = ["refuse"]
+        await core.once([[DeleteData(path)], [DeleteData(other)]])
+        assert (store.facts_at(path), store.facts_at(other)) == (None, None)
+        await core.once([[DeleteData(_NOWHERE)]])
+        assert engine.facts == {}
+
+    run(main)
+
+
+def test_what_counts_as_in_doubt_for_a_fact_that_stays_can_be_given_up() -> None:
+    """A write that is in force counts as in doubt while a fact is left that should be gone, and can be taken back."""
+
+    async def main() -> None:
+        engine = Engine(most=1, overwrites=False, verdicts=["ok", "refuse", "refuse", "refuse", "refuse"])
+        store = Store(engine)
+        core = Core(store)
+        path, other = _PATHS[3:]
+        await core.once([[_put(path, {"f0": 0, "f1": 0})]])
+        assert engine.facts == {"f0": 0}
+        engine.verdicts = ["ok", "away"]
+        (outcome,) = await core.once([[_put(other, {"f2": 0})]])
+        assert isinstance(outcome, Unknown)
+        assert engine.facts == {"f0": 0, "f2": 0}
+        engine.verdicts = ["refuse"]
+        await core.once([[DeleteData(other)]])
+        assert store.facts_at(other) is None
+        await core.once([[DeleteData(_NOWHERE)]])
+        assert engine.facts == {}
+
+    run(main)
+
+
+@pytest.mark.parametrize("prune", ["owned", "all"])
+def test_nothing_is_owned_if_nothing_has_landed(prune: Prune) -> None:
+    """A write that needs no call is not in force either if the engine is away for one that goes with it."""
+
+    async def main() -> None:
+        engine = Engine(most=1, overwrites=False, facts={"f0": 0})
+        async with Store(engine, prune=prune).opened() as store:
+            strays = await _survey(store)
+            core = Core(store)
+            path, other = _PATHS[3:]
+            await core.once([[_put(_PATHS[0], {"f0": 0})]] if prune == "owned" else [])
+            engine.verdicts = ["away"]
+            with pytest.raises(StoreUnavailableError):
+                await store.commit(Changes((_a_write(path, {"f0": 0}), _a_write(other, {"f1": 0}))))
+            assert (store.facts_at(path), store.facts_at(other)) == (None, None)
+            await core.once([[DeleteData(_NOWHERE)]])
+            assert engine.facts == {"f0": 0}
+            assert list(await _survey(store)) == strays
+            await core.once([[DeleteData(_PATHS[0])], [DeleteData(UNOWNED)]])
+            assert engine.facts == {}
+
+    run(main)
+
+
+def _a_write(path: DocumentPath, facts: Mapping[str, int]) -> Write:
+    return Write("w", (_put(path, facts),))
 
 
 @given(
@@ -322,6 +416,15 @@ def _difference(old: Mapping[str, int], new: Mapping[str, int], *, overwrites: b
 _held = st.dictionaries(st.sampled_from(_FACTS), st.sampled_from([0, 1]), max_size=6)
 
 
+@example(  # what landed and made room for what hangs can't be undone beside it
+    held={},
+    steps=[
+        Step([[_put(_PATHS[0], {"f0": 1, "f1": 0})]], []),
+        Step([[_put(_PATHS[0], {})], [_put(_PATHS[3], {"f0": 0})]], ["ok", "ok", "hangs, landed", "refuse"]),
+    ],
+    most=1,
+    overwrites=False,
+)
 @given(held=_held, steps=_steps, most=st.sampled_from([1, 2, 100]), overwrites=st.booleans())
 def test_facts_of_no_path_are_left_or_pruned(
     held: dict[str, int],

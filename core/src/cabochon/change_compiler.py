@@ -98,7 +98,8 @@ class ChangeCompiler:
         holder = self._desired.holder(path)
         if holder is None:
             holder = path
-            changes: list[Change] = [DeleteData(path)] if path else []
+            # Of documents the root is none: others keep theirs there too.
+            changes: list[Change] = [DeleteData(path)] if path or not self._documents else []
         elif await self._folded(holder) is None:
             changes = [DeleteData(holder)]
         else:

@@ -8,7 +8,7 @@ loses its state is handled by `EngineRecovery`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -18,7 +18,6 @@ from anyio.lowlevel import checkpoint
 from cabochon.change_compiler import chunks, path_of, weight_of
 from cabochon.commit_parts import Part, alive_entries, cut, halved
 from cabochon.document_path import ROOT, DocumentPath
-from cabochon.edited_document import Document
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway
@@ -31,9 +30,7 @@ from cabochon.policy_store import (
     Change,
     Changes,
     CommitResult,
-    DeleteData,
     Refused,
-    SetData,
     SupportsMarker,
     Write,
 )
@@ -82,11 +79,23 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """An entry that may or may not be in the engine, and what was there before, as a value and as documents."""
+    """A write that may or may not be in the engine.
 
-    entry: Entry
-    before: bytes | None
-    around: Mapping[DocumentPath, Document | None]
+    Attributes:
+        part: what was written.
+        entries: those of `part` that it is made of.
+        before: the changes that bring back what was at their paths.
+        suspects: entries of `part` that do not apply to what the others make of it.
+    """
+
+    part: Part
+    entries: Sequence[Entry]
+    before: Sequence[Change]
+    suspects: Mapping[Entry, StoreRejectedError]
+
+    @property
+    def paths(self) -> list[DocumentPath]:
+        return [entry.path for entry in self.entries]
 
 
 class Committer:
@@ -454,47 +463,65 @@ class Committer:
         doubtful: list[_Doubt] = []
         for index, (write, part, outcome) in enumerate(zip(group.writes, group.written, result.outcomes, strict=True)):
             if type(outcome) is Refused:
-                alive = [entry for entry in part.entries if entry.state is EntryState.READY]
-                if len(alive) > 1:
-                    todo.extend([Part(part.update, [entry], last=False)] for entry in alive)
-                else:
-                    self._refuse(alive[0], outcome.error)
+                todo.extend(self._one_by_one(part, outcome.error))
                 continue
-            for entry in part.entries:
-                if entry in suspects:
-                    self._refuse(entry, suspects[entry])
+            suspected = {entry: suspects[entry] for entry in part.entries if entry in suspects}
             if type(outcome) is Applied:
-                for entry in group.authors[index]:
-                    entry.state = EntryState.SAVED
+                self._save(group.authors[index], suspected)
             else:
-                alive = dict.fromkeys(entry for entry in group.authors[index] if entry.state is EntryState.READY)
-                doubtful.extend(_Doubt(entry, desired.read(entry.path), desired.around(entry.path)) for entry in alive)
+                alive = list(dict.fromkeys(group.authors[index]))
+                before = [change for entry in alive for change in desired.bringing_back(entry.path)]
+                doubtful.append(_Doubt(part, alive, before, suspected))
             for change in write.changes:
                 desired.apply(change)
         desired.settle()
-        await self._clear_up(doubtful)
+        todo.extend(await self._clear_up(doubtful))
         # What is left of each part has no changes: it only ends its update, after the pieces of that update above.
         self._stale = True
         return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
 
-    async def _clear_up(self, doubtful: Sequence[_Doubt]) -> None:
-        """Write again, by value, what an engine without marker may or may not have taken."""
-        for number, doubt in enumerate(doubtful):
-            entry, before = doubt.entry, doubt.before
-            try:
-                refusal = await self._recovery.rewrite([entry.path])
+    def _save(self, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> None:
+        for entry, error in suspects.items():
+            self._refuse(entry, error)
+        for entry in entries:
+            entry.state = EntryState.SAVED
+
+    def _one_by_one(self, part: Part, error: StoreRejectedError) -> list[list[Part]]:
+        """Find out which entry of a refused write is to blame: return each as a group of its own, if there are more."""
+        alive = [entry for entry in part.entries if entry.state is EntryState.READY]
+        if len(alive) > 1:
+            return [[Part(part.update, [entry], last=False)] for entry in alive]
+        self._refuse(alive[0], error)
+        return []
+
+    async def _clear_up(self, doubtful: Iterable[_Doubt]) -> list[list[Part]]:
+        """Write again, by value, what an engine without marker may or may not have taken; return what is left to do."""
+        todo: list[list[Part]] = []
+        unsettled = deque(doubtful)
+        try:
+            while unsettled:
+                doubt = unsettled[0]
+                refusal = await self._recovery.rewrite(doubt.paths)
                 if refusal is None:
-                    entry.state = EntryState.SAVED
-                    continue
-                self._refuse(entry, refusal)
-                self._view.desired.apply(DeleteData(entry.path) if before is None else SetData(entry.path, before))
-                await self._recovery.rewrite([entry.path])
-            except EngineAway as err:
-                for unsettled in doubtful[number:]:
-                    if unsettled.entry.state is EntryState.READY:
-                        self._view.desired.keep(unsettled.around)
-                        self._put_off(unsettled.entry, [unsettled.entry.path], err)
-                raise
+                    self._save(doubt.entries, doubt.suspects)
+                else:
+                    todo.extend(self._one_by_one(doubt.part, refusal))
+                    self._bring_back(doubt)
+                    await self._recovery.rewrite(doubt.paths)
+                unsettled.popleft()
+        except (EngineAway, StateLostError):
+            # What is not refused is to be written still: once more, or when the engine is back.
+            for doubt in reversed(unsettled):
+                self._bring_back(doubt)
+                for path in doubt.paths:
+                    self._view.mark_dirty(path, 0, 0, replaced=False)
+            self._view.desired.settle()
+            raise
+        return todo
+
+    def _bring_back(self, doubt: _Doubt) -> None:
+        for change in doubt.before:
+            self._view.desired.apply(change)
 
     async def _defer(self, parts: Sequence[Part]) -> None:
         """The engine is away: keep the writes in the desired state and end their updates without success."""

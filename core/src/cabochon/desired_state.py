@@ -336,6 +336,19 @@ class DesiredState:
         top = None if self.owned_facts else self._find(path)
         return None if top is None else _compose(top, folded)
 
+    def bringing_back(self, path: DocumentPath) -> list[Change]:
+        """Return the changes that bring back what is at `path` now, and what a write there takes away, by value."""
+        if self.owned_facts:
+            below = ((place, self.read(place)) for place in self.owned(path))
+            return [DeleteData(path), *(SetData(place, value) for place, value in below if value is not None)]
+        value = self.read(path)
+        return [DeleteData(path) if value is None else SetData(path, value)]
+
+    def removing(self, path: DocumentPath) -> list[Change]:
+        """Return the changes that remove the document at `path`; with facts, what paths below it own stays."""
+        below = ((place, self.read(place)) for place in self.owned(path) if place != path)
+        return [DeleteData(path), *(SetData(place, value) for place, value in below if value is not None)]
+
     def replace_document(self, path: DocumentPath, seen: Document, value: bytes | None) -> None:
         """Put a folded document in place of the one it was folded from, unless that has changed meanwhile."""
         node = self._find(path)

@@ -206,7 +206,7 @@ class EngineRecovery:
         seen: set[DocumentPath] = set()
         for path in paths:
             holder = desired.holder(path)
-            if holder is None and not path:
+            if holder is None and not path and not desired.owned_facts:
                 # The root is no document: what was written there is on the list by its members.
                 continue
             if (holder or path) not in seen:

@@ -59,11 +59,14 @@ class FactWriter(Generic[K, A]):
         self._most = most
         self._overwrites = overwrites
         self._outcomes: dict[int, Outcome] = {}
+        self._settled: list[tuple[Staged[K, A], Facts[K, A]]] = []
         self._landed = False
         self.version: str | None = None
 
     async def write(self, plans: Sequence[Plan[K, A] | Refused]) -> list[Outcome]:
         """Write these in order, small ones in one call; return what became of each.
+
+        Where nobody hears that, what is in force counts as in doubt, and as not written if nothing has landed.
 
         Raises:
             StoreUnavailableError: the engine can't be reached, and nothing has landed.
@@ -74,9 +77,15 @@ class FactWriter(Generic[K, A]):
             await self._drive_out_ghosts()
         except StoreUnavailableError as err:
             if not self._landed:
+                self._unsettle()
+                for staged, _ in reversed(self._settled):
+                    self._ledger.undo(staged)
                 raise
             for number in range(len(plans)):
                 self._outcomes.setdefault(number, Unknown(err))
+        except BaseException:
+            self._unsettle()
+            raise
         return [self._outcomes[number] for number in range(len(plans))]
 
     async def _write_all(self, plans: Sequence[Plan[K, A] | Refused]) -> None:
@@ -127,7 +136,8 @@ class FactWriter(Generic[K, A]):
                 self._end(member, Unknown(err) if member.staged.keys else Applied())
         except BaseException as err:
             if isinstance(err, StoreUnavailableError) and not self._landed:
-                self._undo(members)
+                for member in reversed(members):
+                    self._ledger.undo(member.staged)
             else:
                 for member in members:
                     self._ledger.leave_in_doubt(member.staged)
@@ -138,15 +148,22 @@ class FactWriter(Generic[K, A]):
 
     def _end(self, member: _Member[K, A], outcome: Applied | Unknown) -> None:
         if isinstance(outcome, Applied):
-            self._ledger.settle(member.staged)
+            self._settled.append((member.staged, self._ledger.settle(member.staged)))
         else:
             self._ledger.leave_in_doubt(member.staged)
         self._outcomes[member.number] = outcome
 
+    def _unsettle(self) -> None:
+        """Take note that core does not hear what is in force: it writes that again, or what was before it."""
+        for staged, found_owners in reversed(self._settled):
+            self._ledger.unsettle(staged, found_owners)
+
     async def _find_guilty(self, members: Sequence[_Member[K, A]], error: StoreRejectedError) -> None:
-        keys = self._undo(members)
+        undone = [self._ledger.undo(member.staged) for member in reversed(members)]
         if len(members) == 1:
-            self._outcomes[members[0].number] = await self._taken_back(keys, error)
+            (keys,) = undone
+            outcome = Unknown(error) if keys is None else await self._taken_back(keys, error)
+            self._outcomes[members[0].number] = outcome
             return
         for member in members:
             again = self._staged(member.number, member.plan)
@@ -164,9 +181,6 @@ class FactWriter(Generic[K, A]):
             return Unknown(error)
         return Refused(error)
 
-    def _undo(self, members: Sequence[_Member[K, A]]) -> Mapping[K, None]:
-        return _all(self._ledger.undo(member.staged) for member in reversed(members))
-
     async def _drive_out_ghosts(self) -> None:
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
         try:
@@ -179,6 +193,7 @@ class FactWriter(Generic[K, A]):
             # None of it counts as done while a fact is left that should be gone: it is all written again.
             applied = [number for number, outcome in self._outcomes.items() if isinstance(outcome, Applied)]
             self._outcomes.update((number, Unknown(err)) for number in applied)
+            self._unsettle()
 
     async def _drive_out(self, key: K) -> None:
         try:

@@ -117,28 +117,42 @@ class FactLedger(Generic[K, A]):
             self._unowned = {}
         return Staged(keys | dict.fromkeys(stray), before, unowned)
 
-    def undo(self, staged: Staged[K, A]) -> Mapping[K, None]:
+    def undo(self, staged: Staged[K, A]) -> Mapping[K, None] | None:
         """Take a staged write back; those that were staged later must have been undone before.
 
         A write that repeats one in doubt goes back to what was before that.
 
         Returns:
-            The facts of which the engine may have to be told.
+            The facts of which the engine may have to be told; None if the write stays, in doubt: it made room for
+            another one, beside which what was before it can't be.
         """
         if staged.unowned is not None:
             with self._moving([key for key in staged.unowned if key not in self._held]):
                 self._unowned = staged.unowned
-        keys = self._assign(staged.before)
+        try:
+            keys = self._assign(staged.before)
+        except PathConflictError:
+            self.leave_in_doubt(staged)
+            return None
         self._make_sure_of(staged)
         return {**keys, **staged.keys}
 
-    def settle(self, staged: Staged[K, A]) -> None:
-        """Take note that a staged write is in force."""
+    def settle(self, staged: Staged[K, A]) -> Facts[K, A]:
+        """Take note that a staged write is in force.
+
+        Returns:
+            The facts of no path that have an owner now, for `unsettle`.
+        """
         self._make_sure_of(staged)
-        if self._unowned:
-            for key in staged.keys:
-                if key in self._held:
-                    self._unowned.pop(key, None)
+        if not self._unowned:
+            return {}
+        return {key: self._unowned.pop(key) for key in staged.keys if key in self._held and key in self._unowned}
+
+    def unsettle(self, staged: Staged[K, A], found_owners: Facts[K, A]) -> None:
+        """Leave a settled write in doubt after all, for nobody has heard of it; those settled later come before."""
+        with self._moving(found_owners):
+            self._unowned |= found_owners
+        self._in_doubt.update(staged.before)
 
     def leave_in_doubt(self, staged: Staged[K, A]) -> None:
         """Take note that a staged write may be in force or not: it will be written again, or what was before it."""

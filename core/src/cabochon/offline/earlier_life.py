@@ -72,9 +72,8 @@ def disown(desired: DesiredState) -> list[DocumentPath]:
     for path, edits in desired.journal.forget_brought(keep=desired.policy_data_paths.__contains__):
         if desired.document(path) is None:
             continue
-        desired.apply(DeleteData(path))
-        for edit in edits:
-            desired.apply(edit)
+        for change in (*desired.removing(path), *edits):
+            desired.apply(change)
         gone.append(path)
     desired.settle()
     return gone
