@@ -8,7 +8,7 @@ loses its state is handled by `EngineRecovery`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from cabochon.change_compiler import chunks, path_of, weight_of
 from cabochon.commit_parts import Part, alive_entries, cut, halved
 from cabochon.document_path import ROOT, DocumentPath
+from cabochon.doubtful_writes import Doubt, DoubtfulWrites
 from cabochon.engine_access import EngineAccess
 from cabochon.engine_recovery import EngineRecovery
 from cabochon.engine_sender import EngineAway
@@ -77,27 +78,6 @@ class _Group:
     state: list[tuple[str, Change]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """A write that may or may not be in the engine.
-
-    Attributes:
-        part: what was written.
-        entries: those of `part` that it is made of.
-        before: the changes that bring back what was at their paths.
-        suspects: entries of `part` that do not apply to what the others make of it.
-    """
-
-    part: Part
-    entries: Sequence[Entry]
-    before: Sequence[Change]
-    suspects: Mapping[Entry, StoreRejectedError]
-
-    @property
-    def paths(self) -> list[DocumentPath]:
-        return [entry.path for entry in self.entries]
-
-
 class Committer:
     """The data lane: everything that writes data or state into the engine runs in its task."""
 
@@ -125,6 +105,7 @@ class Committer:
         self._on_end = on_end
         self._traces = traces
         self._traits = engine.view.store.traits
+        self._doubtful = DoubtfulWrites(engine.view, recovery, self._refuse)
         self._log_changes: list[Callable[[TransactionLog], TransactionLog]] = []
         self._suspects: list[tuple[Entry, StoreRejectedError]] = []
         self._stale = False
@@ -460,68 +441,23 @@ class Committer:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
         desired = self._view.desired
         todo: list[list[Part]] = []
-        doubtful: list[_Doubt] = []
+        doubtful: list[Doubt] = []
         for index, (write, part, outcome) in enumerate(zip(group.writes, group.written, result.outcomes, strict=True)):
             if type(outcome) is Refused:
-                todo.extend(self._one_by_one(part, outcome.error))
+                todo.extend(self._doubtful.one_by_one(part, outcome.error))
                 continue
             suspected = {entry: suspects[entry] for entry in part.entries if entry in suspects}
             if type(outcome) is Applied:
-                self._save(group.authors[index], suspected)
+                self._doubtful.save(group.authors[index], suspected)
             else:
-                alive = list(dict.fromkeys(group.authors[index]))
-                before = [change for entry in alive for change in desired.bringing_back(entry.path)]
-                doubtful.append(_Doubt(part, alive, before, suspected))
+                doubtful.append(self._doubtful.doubt(part, group.authors[index], suspected))
             for change in write.changes:
                 desired.apply(change)
         desired.settle()
-        todo.extend(await self._clear_up(doubtful))
+        todo.extend(await self._doubtful.clear_up(doubtful))
         # What is left of each part has no changes: it only ends its update, after the pieces of that update above.
         self._stale = True
         return [*todo, [Part(part.update, part.entries, last=part.last) for part in group.parts]]
-
-    def _save(self, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> None:
-        for entry, error in suspects.items():
-            self._refuse(entry, error)
-        for entry in entries:
-            entry.state = EntryState.SAVED
-
-    def _one_by_one(self, part: Part, error: StoreRejectedError) -> list[list[Part]]:
-        """Find out which entry of a refused write is to blame: return each as a group of its own, if there are more."""
-        alive = [entry for entry in part.entries if entry.state is EntryState.READY]
-        if len(alive) > 1:
-            return [[Part(part.update, [entry], last=False)] for entry in alive]
-        self._refuse(alive[0], error)
-        return []
-
-    async def _clear_up(self, doubtful: Iterable[_Doubt]) -> list[list[Part]]:
-        """Write again, by value, what an engine without marker may or may not have taken; return what is left to do."""
-        todo: list[list[Part]] = []
-        unsettled = deque(doubtful)
-        try:
-            while unsettled:
-                doubt = unsettled[0]
-                refusal = await self._recovery.rewrite(doubt.paths)
-                if refusal is None:
-                    self._save(doubt.entries, doubt.suspects)
-                else:
-                    todo.extend(self._one_by_one(doubt.part, refusal))
-                    self._bring_back(doubt)
-                    await self._recovery.rewrite(doubt.paths)
-                unsettled.popleft()
-        except (EngineAway, StateLostError):
-            # What is not refused is to be written still: once more, or when the engine is back.
-            for doubt in reversed(unsettled):
-                self._bring_back(doubt)
-                for path in doubt.paths:
-                    self._view.mark_dirty(path, 0, 0, replaced=False)
-            self._view.desired.settle()
-            raise
-        return todo
-
-    def _bring_back(self, doubt: _Doubt) -> None:
-        for change in doubt.before:
-            self._view.desired.apply(change)
 
     async def _defer(self, parts: Sequence[Part]) -> None:
         """The engine is away: keep the writes in the desired state and end their updates without success."""
