@@ -37,12 +37,12 @@ def _failed(
     )
 
 
-def _patch_put_off(number: int, path: DocumentPath) -> TransactionRecord:
+def _patch_put_off(number: int, path: DocumentPath, *, origin: int = 0) -> TransactionRecord:
     return TransactionRecord(
         number=number,
         id=f"update-{number}",
         success=False,
-        origin=number,
+        origin=origin or number,
         failed=(FailedPath(path, "away", put_off=True),),
     )
 
@@ -233,6 +233,15 @@ def test_patch_that_was_put_off_is_no_news_of_one_that_failed() -> None:
         log = _log().after([_policy(), *records]).with_restored({USERS: 1}, {USERS: 3}, newest=3)
         assert {USERS: "does not apply"} == {path: why.reason for path, why in log.out_of_sync.items()}
         assert log.after([_landed(4, USERS)]).in_sync
+
+
+def test_patch_that_is_tried_again_while_the_engine_is_away_is_in_sync_when_it_is_back() -> None:
+    """
+    Its fetch had failed before; a patch that failed beside it, in the same update, is another matter.
+    """
+    log = _log().after([_policy(), _failed(2, USERS, "404")]).after([_patch_put_off(5, USERS, origin=2)])
+    assert [USERS] == list(log.out_of_sync)
+    assert log.with_restored({}, {USERS: 2}, newest=2).in_sync
 
 
 def test_what_is_refused_after_an_outage_is_out_of_sync_for_that_reason() -> None:

@@ -140,6 +140,8 @@ class Watch:
 
     def _check(self, changes: Changes, *, late: bool) -> None:
         world = self.world
+        if world is not None:
+            self.withheld.update(peek.desired(world.pipeline).withheld)
         if world is None or changes.guard is None:
             for write in changes.writes:
                 assert all(isinstance(change, SetPolicy | ReplacePolicies) for change in write.changes)

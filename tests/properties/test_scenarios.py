@@ -79,3 +79,16 @@ def test_retry_that_is_put_off_does_not_make_what_was_put_off_before_it_older() 
     two = (Plan("/a", {}), Plan("/", {"a": {}, "a2": 1}, "PUT", Fetch(0.0, failures=2)))
     sends = (Send(0.0, writes) for writes in ((Plan("/a", {}),), two, (Plan("/a", {}),)))
     play(Scenario((Trouble(0.0, "down", 7.0), *sends), blames=False))
+
+
+def test_patch_that_is_fetched_again_while_the_engine_is_away_is_in_sync_when_it_is_back() -> None:
+    """The update's other entry was in force before: what waits is the patch alone."""
+    two = (Plan("/a/x", {}), Plan("/a", [{"op": "remove", "path": "/x"}], "PATCH", Fetch(0.0, failures=2)))
+    play(Scenario((Send(0.0, (Plan("/a", {}),)), Send(0.0, two), Trouble(0.0, "down", 7.0)), blames=False))
+
+
+def test_document_that_is_not_taken_back_is_replaced_by_an_update_that_also_writes_below_it() -> None:
+    """What is below it is refused for that reason; what replaces it is in force."""
+    troubles = (Trouble(0.01, "strict", 0.0), Trouble(0.01, "emptied", 0.05))
+    send = Send(0.01, (Plan("/a/x", {"z": 2}), Plan("/a", {})))
+    play(Scenario((*troubles, send), (Plan("/a", {"x": "bad", "l": []}),), blames=False))

@@ -332,15 +332,17 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         landed: dict[tuple[str, ...], int] = {}
         put_off: dict[tuple[str, ...], int] = {}
         patched: set[tuple[DocumentPath, int]] = set()
+        patches_put_off: set[tuple[DocumentPath, int]] = set()
         failed: list[tuple[DocumentPath, OutOfSync]] = []
 
         def waits(path: DocumentPath, number: int) -> bool:
             return (path, number) not in patched and not _covered(path, number, landed)
 
         def still(path: DocumentPath, why: OutOfSync) -> OutOfSync:
-            # What was put off after this and covers it makes up for it when the engine is back, and not before.
-            waits_for_engine = not why.put_off and _covered(path, why.number, put_off)
-            return msgspec.structs.replace(why, put_off=True) if waits_for_engine else why
+            # What was put off after this, and would make up for it, does so when the engine is back and not before.
+            if why.put_off or not ((path, why.number) in patches_put_off or _covered(path, why.number, put_off)):
+                return why
+            return msgspec.structs.replace(why, put_off=True)
 
         for record in reversed(records):
             failed.extend(
@@ -351,6 +353,9 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             patched.update((path, record.origin) for path in record.patched)
             _take_newer(landed, record.origin, record.landed)
             _take_newer(put_off, record.origin, (one.path for one in record.failed if one.put_off and one.replaces))
+            patches_put_off.update(
+                (one.path, record.origin) for one in record.failed if one.put_off and not one.replaces
+            )
         waiting = {path: still(path, why) for path, why in self.failed_paths.items() if waits(path, why.number)}
         for path, why in reversed(failed):
             known = waiting.get(path)
