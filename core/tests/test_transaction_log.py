@@ -256,6 +256,16 @@ def test_what_is_refused_after_an_outage_is_out_of_sync_for_that_reason() -> Non
     assert {ROLES: "no"} == {p: why.reason for p, why in _log().with_refused(ROLES, "no", number=4).out_of_sync.items()}
 
 
+def test_refused_patch_counts_beside_an_older_one_that_failed() -> None:
+    """
+    Both are at one path, which is listed once; the newest update is not in force.
+    """
+    log = _log().after([_policy(), _failed(2, USERS, "does not apply"), _patch_put_off(3, USERS)])
+    log = log.with_refused(USERS, "no such type", number=3).with_restored({}, {}, newest=3)
+    assert (3, "no such type") == (log.out_of_sync[USERS].number, log.out_of_sync[USERS].reason)
+    assert not log.healthy
+
+
 def test_document_that_is_not_taken_back_makes_its_source_not_ready() -> None:
     """
     Whether it is at, above or below the source; anything else is out of sync and no more.

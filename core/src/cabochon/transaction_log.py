@@ -283,7 +283,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             for path, why in self.failed_paths.items()
             if why.put_off and path.overlaps(top)
         }
-        missing = {} if refused or top in self.failed_paths else {top: OutOfSync(number, reason)}
+        known = self.failed_paths.get(top)
+        missing = {} if refused or (known is not None and known.number >= number) else {top: OutOfSync(number, reason)}
         return msgspec.structs.replace(self, failed_paths={**self.failed_paths, **refused, **missing})
 
     def as_document(self) -> dict[str, Any]:
