@@ -9,7 +9,7 @@ from typing import Any, Self
 import anyio
 
 from cabochon.document_path import ROOT, DocumentPath
-from cabochon.errors import DocumentPathError, PatchFailedError
+from cabochon.errors import DocumentPathError, PatchFailedError, PathConflictError
 from cabochon.json_values import decode, encode
 from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy, Write
 from cabochon.scheduler import EntryState, Kind
@@ -52,14 +52,17 @@ def expected(
     what is bad.
     """
     tree: dict[str, Any] = {}
+    taken_back: list[DocumentPath] = []
     for attempt in sorted(attempts, key=lambda one: one.number):
         for outcome in attempt.outcomes:
             if outcome.in_force:
                 tree = _written(tree, outcome)
             elif outcome.taken_back:
                 assert strict, f"{outcome} was refused by an engine that refuses nothing"
+                taken_back.append(outcome.path)
             elif outcome.state is EntryState.REFUSED:
-                _check_refusal(tree, outcome, wiped=wiped, withheld=withheld, strict=strict)
+                if not _in_the_way(taken_back, outcome):
+                    _check_refusal(tree, outcome, wiped=wiped, withheld=withheld, strict=strict)
             elif outcome.state is EntryState.SUPERSEDED:
                 _check_superseded(attempts, attempt, outcome)
             else:
@@ -80,6 +83,12 @@ def _written(tree: dict[str, Any], outcome: peek.Outcome) -> dict[str, Any]:
     if after.__class__ is not dict:
         raise model.RefusedError("the root is an object")
     return after
+
+
+def _in_the_way(taken_back: Iterable[DocumentPath], outcome: peek.Outcome) -> bool:
+    """Tell whether it did not apply to what was put off before it and is refused since."""
+    does_not_apply = isinstance(outcome.error, PatchFailedError | PathConflictError)
+    return does_not_apply and any(path.overlaps(outcome.path) for path in taken_back)
 
 
 def _check_refusal(

@@ -92,3 +92,15 @@ def test_document_that_is_not_taken_back_is_replaced_by_an_update_that_also_writ
     troubles = (Trouble(0.01, "strict", 0.0), Trouble(0.01, "emptied", 0.05))
     send = Send(0.01, (Plan("/a/x", {"z": 2}), Plan("/a", {})))
     play(Scenario((*troubles, send), (Plan("/a", {"x": "bad", "l": []}),), blames=False))
+
+
+def test_write_that_does_not_apply_to_what_is_refused_once_the_engine_is_back_stays_refused() -> None:
+    """It is out of sync, as is what was in its way."""
+    base = (Plan("/a", {"x": "bad", "l": []}), Plan("/a/x/z", {}))
+    play(Scenario((Trouble(0.0, "strict", 0.0), Trouble(0.0, "down", 7.0)), base, blames=False))
+
+
+def test_patch_that_makes_the_document_anew_and_removes_it_leaves_nothing() -> None:
+    """There is no document then, not one that is null."""
+    operations = [{"op": "add", "path": "", "value": 0}, {"op": "remove", "path": ""}]
+    play(Scenario((Send(0.0, (Plan("/a", {}),)), Send(0.0, (Plan("/a", operations, "PATCH"),))), blames=False))

@@ -157,7 +157,7 @@ class ChangeCompiler:
         for operation in operations:
             whole = path.joined(operation.path)
             self._allow(whole or ROOT)
-        if self._documents and path and operations and operations[0].op == "add" and not operations[0].path:
+        if self._documents and path and _begins_anew(operations):
             return (SetData(path, await _begun_anew(path, operations)),)
         if self._native is not None and all(operation.op in self._native for operation in operations):
             return (PatchData(path, operations),)
@@ -206,6 +206,16 @@ class ChangeCompiler:
             self._diverged()
         self._desired.replace_document(path, document, folded.value)
         return folded.value
+
+
+def _begins_anew(operations: Sequence[PatchOperation]) -> bool:
+    """Tell whether a patch begins with `add` at the document itself, and changes only what is in it after that."""
+    return (
+        bool(operations)
+        and operations[0].op == "add"
+        and not operations[0].path
+        and all(one.path and (one.source is None or one.source) for one in operations[1:])
+    )
 
 
 async def _begun_anew(path: DocumentPath, operations: tuple[PatchOperation, ...]) -> bytes:
