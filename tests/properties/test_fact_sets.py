@@ -150,6 +150,14 @@ def _as_sets(facts: Facts) -> dict[tuple[str, ...], set[tuple[str, ...]]]:
     ],
     seed=0,
 )
+@example(  # the root is a path like any other: without facts of its own there is nothing to patch
+    events=[
+        Send(0.0, (Plan("/a", []),)),
+        Trouble(0.0, 7.0, ()),
+        Send(0.0, (_more("/", ["eve", "writes", "plan"], None), Plan("/", []))),
+    ],
+    seed=0,
+)
 @example(  # what the path above takes away is back when that is refused after its first answer was lost
     events=[
         Trouble(0.0, 0.0, (False,)),

@@ -181,7 +181,7 @@ class ChangeCompiler:
         if holder is not None:
             await self._folded(holder)
         document = self._desired.read(path)
-        if document is None and not path:
+        if document is None and not path and self._documents:
             document = b"{}"
         if document is None:
             msg = f"there is no document of this agent at {path} to apply the JSON patch to"
