@@ -1,13 +1,18 @@
-"""What all tests share: how long hypothesis searches, and that it tries the same in every run of the same code."""
+"""What all tests share: how long hypothesis searches, that it tries the same in every run, and that Ctrl-C counts."""
 
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and with them the programs that they try it on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COMMON: dict[str, Any] = {
     "deadline": None,
