@@ -371,8 +371,15 @@ MUTANTS = (
     Mutant(
         "judge health by the last success",
         "cabochon.transaction_log",
-        'new["highest_success"] = newest.success',
-        'new["highest_success"] = True',
+        "newest.success and not _has_failed(",
+        "True or not _has_failed(",
+        ("test_healthy",),
+    ),
+    Mutant(
+        "judge health by the paths that wait alone",
+        "cabochon.transaction_log",
+        "newest.success and not _has_failed(",
+        "not _has_failed(",
         ("test_healthy",),
     ),
     Mutant(

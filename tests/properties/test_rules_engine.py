@@ -667,5 +667,9 @@ def test_healthy_turns_false_with_a_failure_and_true_with_the_next_success() -> 
             world.send("again", Plan("/b", 1))
             await anyio.sleep(0.1)
             assert world.health["healthy"] is True
+            # No path waits for it, for it names none; it has failed all the same.
+            world.send("nowhere", Plan("/%ff", 1))
+            await anyio.sleep(0.1)
+            assert world.health["healthy"] is False
 
     run(main)
