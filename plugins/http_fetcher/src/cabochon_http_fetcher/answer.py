@@ -103,6 +103,9 @@ def as_json(body: bytes, response: aiohttp.ClientResponse, *, url: str) -> bytes
 
 
 def _in_utf8(body: bytes, response: aiohttp.ClientResponse) -> bytes:
+    if "charset" not in response.headers.get("Content-Type", "").lower():
+        # As most do; taking the header apart costs more than the rest of this.
+        return body
     charset = _charset(response)
     if charset in {"utf-8", "utf8"}:
         return body
