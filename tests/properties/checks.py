@@ -104,7 +104,8 @@ def _check_refusal(
         after = _written(tree, outcome)
     except model.RefusedError:
         return
-    if strict and BAD.decode() in encode(after).decode():
+    # An engine sees the steps of a patch: what is bad may be moved, and be gone in the end.
+    if strict and any(BAD.decode() in encode(one).decode() for one in (tree, after)):
         return
     # An engine that was filled again has none of the empty objects that deletions leave behind.
     if wiped and outcome.method == "PATCH":

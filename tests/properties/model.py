@@ -49,6 +49,9 @@ def delete(tree: Tree, path: tuple[str, ...]) -> Tree:
 def patched(tree: Tree, path: tuple[str, ...], operations: Iterable[PatchOperation]) -> Tree:
     """Return the tree after a JSON patch of the document at `path`."""
     after: Tree = copy.deepcopy(tree)
+    operations = tuple(operations)
+    # What begins with `add` at the document itself needs none before, unless it is done away with again further on.
+    makes_it = all(one.path and (one.source is None or one.source) for one in operations[1:])
     for number, operation in enumerate(operations):
         where = path + operation.path
         value = None if operation.value is None else decode(operation.value)
@@ -63,11 +66,10 @@ def patched(tree: Tree, path: tuple[str, ...], operations: Iterable[PatchOperati
         elif operation.op == "test":
             if _get(after, where) != value:
                 raise RefusedError("another value")
-        elif number == 0 and operation.op == "add" and not operation.path:
-            # An empty pointer names the document itself: what begins with `add` there needs none before.
+        elif number == 0 and operation.op == "add" and not operation.path and makes_it:
             after = _put(after, where, value)
         else:
-            # Further on it has to be there.
+            # An empty pointer names the document itself, which `add` replaces: it has to be there.
             op = "replace" if operation.op == "add" and not operation.path else operation.op
             after = _operate(after, op, where, value)
     return after
