@@ -10,7 +10,7 @@ before the first of them, `put_back` returns to it if the engine, once it is bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -339,15 +339,17 @@ class DesiredState:
     def bringing_back(self, path: DocumentPath) -> list[Change]:
         """Return the changes that bring back what is at `path` now, and what a write there takes away, by value."""
         if self.owned_facts:
-            below = ((place, self.read(place)) for place in self.owned(path))
-            return [DeleteData(path), *(SetData(place, value) for place, value in below if value is not None)]
+            return [DeleteData(path), *self._as_written(self.owned(path))]
         value = self.read(path)
         return [DeleteData(path) if value is None else SetData(path, value)]
 
     def removing(self, path: DocumentPath) -> list[Change]:
         """Return the changes that remove the document at `path`; with facts, what paths below it own stays."""
-        below = ((place, self.read(place)) for place in self.owned(path) if place != path)
-        return [DeleteData(path), *(SetData(place, value) for place, value in below if value is not None)]
+        return [DeleteData(path), *self._as_written(place for place in self.owned(path) if place != path)]
+
+    def _as_written(self, places: Iterable[DocumentPath]) -> list[Change]:
+        values = ((place, self.read(place)) for place in places)
+        return [SetData(place, value) for place, value in values if value is not None]
 
     def replace_document(self, path: DocumentPath, seen: Document, value: bytes | None) -> None:
         """Put a folded document in place of the one it was folded from, unless that has changed meanwhile."""

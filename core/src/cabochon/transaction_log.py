@@ -330,18 +330,12 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         if not self.failed_paths and not failing:
             return self.failed_paths
         # From the last record to the first, so that what ended later is known: it may have mended what failed before.
-        landed: dict[tuple[str, ...], int] = {}
-        put_off: dict[tuple[str, ...], int] = {}
-        patched: set[tuple[DocumentPath, int]] = set()
-        patches_put_off: set[tuple[DocumentPath, int]] = set()
+        landed, put_off = _Later(), _Later()
         failed: list[tuple[DocumentPath, OutOfSync]] = []
-
-        def waits(path: DocumentPath, number: int) -> bool:
-            return (path, number) not in patched and not _covered(path, number, landed)
 
         def still(path: DocumentPath, why: OutOfSync) -> OutOfSync:
             # What was put off after this, and would make up for it, does so when the engine is back and not before.
-            if why.put_off or not ((path, why.number) in patches_put_off or _covered(path, why.number, put_off)):
+            if why.put_off or not put_off.makes_up_for(path, why.number):
                 return why
             return msgspec.structs.replace(why, put_off=True)
 
@@ -349,15 +343,20 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             failed.extend(
                 (entry.path, still(entry.path, OutOfSync(record.origin, entry.reason, entry.put_off)))
                 for entry in reversed(record.failed)
-                if waits(entry.path, record.origin)
+                if not landed.makes_up_for(entry.path, record.origin)
             )
-            patched.update((path, record.origin) for path in record.patched)
-            _take_newer(landed, record.origin, record.landed)
-            _take_newer(put_off, record.origin, (one.path for one in record.failed if one.put_off and one.replaces))
-            patches_put_off.update(
-                (one.path, record.origin) for one in record.failed if one.put_off and not one.replaces
+            landed.add(record.origin, record.landed, record.patched)
+            waits = [one for one in record.failed if one.put_off]
+            put_off.add(
+                record.origin,
+                [one.path for one in waits if one.replaces],
+                [one.path for one in waits if not one.replaces],
             )
-        waiting = {path: still(path, why) for path, why in self.failed_paths.items() if waits(path, why.number)}
+        waiting = {
+            path: still(path, why)
+            for path, why in self.failed_paths.items()
+            if not landed.makes_up_for(path, why.number)
+        }
         for path, why in reversed(failed):
             known = waiting.get(path)
             # A patch that was put off is no news of one that failed: that stays until the document is replaced.
@@ -374,6 +373,23 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             for key, source in pending.items()
             if key not in synced and not _covered(source.path, source.number, landed)
         }
+
+
+class _Later:
+    """What later transactions wrote, each by the number of its update: whole documents, and patches."""
+
+    def __init__(self) -> None:
+        self._replaced: dict[tuple[str, ...], int] = {}
+        self._patched: set[tuple[DocumentPath, int]] = set()
+
+    def add(self, origin: int, replaced: Iterable[DocumentPath], patched: Iterable[DocumentPath]) -> None:
+        """Take in a transaction that ended before those already here."""
+        _take_newer(self._replaced, origin, replaced)
+        self._patched.update((path, origin) for path in patched)
+
+    def makes_up_for(self, path: DocumentPath, number: int) -> bool:
+        """Tell whether it makes up for what update `number` failed to write at `path`."""
+        return (path, number) in self._patched or _covered(path, number, self._replaced)
 
 
 def _age(record: TransactionRecord) -> tuple[int, int]:
