@@ -28,12 +28,12 @@ from opa_raw import RawOpa, cpu_seconds, modules, write_modules
 from web_source import web_source
 
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
-from cabochon.logging_setup import configure_logging
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.scheduler import Update
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.settings import CoreSettings, LogSettings
-from cabochon.transaction_log import TransactionRecord
+from cabochon.settings.core import CoreSettings, LogSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
+from cabochon.sync.rules.update import Update
+from cabochon.transactions.records import TransactionRecord
 from cabochon_http_fetcher.plugin import open_http_fetcher
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 from cabochon_mock_store import MockEngine, MockPolicyStore

@@ -34,12 +34,12 @@ from opa_raw import RawOpa, cpu_seconds, modules, patch_bodies, write_modules
 from pipeline import PATHS, FloodSource
 
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
-from cabochon.logging_setup import configure_logging
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.scheduler import Update
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.settings import CoreSettings, LogSettings
-from cabochon.transaction_log import TransactionRecord
+from cabochon.settings.core import CoreSettings, LogSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
+from cabochon.sync.rules.update import Update
+from cabochon.transactions.records import TransactionRecord
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings
 from cabochon_opa.opening import open_opa_store

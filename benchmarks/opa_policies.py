@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio.to_thread
 from opa_raw import OneBundle, RawOpa, modules
 
-from cabochon.policy_store import ReplacePolicies
+from cabochon.transactions.changes import ReplacePolicies
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.archive import build
 from cabochon_opa.bundle.delivery import BundleDelivery

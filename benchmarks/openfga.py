@@ -26,12 +26,12 @@ import httpx
 import msgspec
 
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
-from cabochon.logging_setup import configure_logging
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.scheduler import Update
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, RegoModule
-from cabochon.settings import CoreSettings, LogSettings
-from cabochon.transaction_log import TransactionRecord
+from cabochon.settings.core import CoreSettings, LogSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
+from cabochon.sync.rules.update import Update
+from cabochon.transactions.records import TransactionRecord
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.opening import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings

@@ -27,10 +27,10 @@ import anyio
 import msgspec
 
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
-from cabochon.logging_setup import configure_logging
-from cabochon.pipeline import Pipeline, PipelineParts
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.settings import CoreSettings, LogSettings
+from cabochon.settings.core import CoreSettings, LogSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_mock_store.listener import MockHealthListener
 

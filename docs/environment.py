@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 from pydantic_settings import BaseSettings
 
-from cabochon.peer_variables import SERVER, PeerVariable, peer_variables
-from cabochon.settings_page import SettingRow, setting_rows
+from cabochon.settings.page import SettingRow, setting_rows
+from cabochon.settings.peer_variables import SERVER, PeerVariable, peer_variables
 
 __all__ = ["CATALOGUE", "PEER_ASKED", "catalogue", "page", "text_of"]
 
-CATALOGUE = Path(__file__).parents[1] / "core/src/cabochon/opal_variables.json"
+CATALOGUE = Path(__file__).parents[1] / "core/src/cabochon/settings/opal_variables.json"
 PEER_ASKED = Path(__file__).with_name("peer_variables.py")
 Models = Iterable[tuple[str, type[BaseSettings]]]
 

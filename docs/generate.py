@@ -22,20 +22,20 @@ from typing import Any
 import click
 from pydantic_settings import BaseSettings
 
-from cabochon import _registrations as registrations
-from cabochon import hookspecs
-from cabochon.backbone import Backbone
-from cabochon.callback_reporter import CallbackReporter
-from cabochon.cli import HELP
-from cabochon.core_commands import CORE_COMMANDS
-from cabochon.fetcher import Fetcher
-from cabochon.plugins import Plugins
-from cabochon.policy_store import PolicyStore
-from cabochon.service import AgentContext
-from cabochon.settings import CoreSettings
-from cabochon.settings_page import SettingRow, setting_rows
-from cabochon.transaction_listener import TransactionListener
-from cabochon.update_source import UpdateSource
+from cabochon.cli.commands import CORE_COMMANDS
+from cabochon.cli.main import HELP
+from cabochon.contract import hookspecs
+from cabochon.contract.agent_context import AgentContext
+from cabochon.contract.backbone import Backbone
+from cabochon.contract.callback_reporter import CallbackReporter
+from cabochon.contract.fetcher import Fetcher
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.contract.update_source import UpdateSource
+from cabochon.plugins import kinds as registrations
+from cabochon.plugins.installed import Plugins
+from cabochon.settings.core import CoreSettings
+from cabochon.settings.page import SettingRow, setting_rows
 
 __all__ = ["pages", "sentences"]
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from anyio import to_thread
 from pydantic import Field
 
+import cabochon as ps
 from cabochon import CommitResult, DocumentPath, PolicyStore, PolicyStoreType, Settings, StoreTraits, errors, hookimpl
-from cabochon import policy_store as ps
-from cabochon.json_values import JsonError, decode, encode
+from cabochon.documents.json_values import JsonError, decode, encode
 
 T = TypeVar("T")
 GONE: Any = object()

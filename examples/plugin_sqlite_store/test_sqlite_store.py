@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cabochon_sqlite_store import SqliteSettings, SqliteStore, open_store
 
-from cabochon.policy_store import PolicyStore
+from cabochon.contract.policy_store import PolicyStore
 from cabochon.testing.policy_store_contract import DocumentStoreContract
 
 

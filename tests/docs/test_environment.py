@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cabochon.peer_variables import peer_variables
+from cabochon.settings.peer_variables import peer_variables
 
 from .pages import ROOT
 

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from cabochon import errors, hookspecs
+from cabochon import errors
+from cabochon.contract import hookspecs
 
 from .code_names import events, metrics
 from .pages import ROOT

@@ -15,10 +15,10 @@ import msgspec
 
 import cabochon_opa.plugin as opa_plugin
 from cabochon import Connected, DataUpdateReceived, Plugins, SourceError, SourceEvent, UpdateSource
-from cabochon.agent import open_agent
-from cabochon.logging_setup import configure_logging
+from cabochon.agent.opening import open_agent
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, RegoModule
-from cabochon.settings import CoreSettings, LogSettings
+from cabochon.settings.core import CoreSettings, LogSettings
 
 _PAUSE_S = 0.001
 

@@ -25,11 +25,12 @@ from cabochon import (
     SourceEvent,
     hookimpl,
 )
-from cabochon.agent import Agent, open_agent
-from cabochon.scheduler import Update
-from cabochon.settings import CoreSettings
+from cabochon.agent.agent import Agent
+from cabochon.agent.opening import open_agent
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.rules.update import Update
 from cabochon.testing.in_process_source import InProcessSource
-from cabochon.transaction_log import TransactionRecord
+from cabochon.transactions.records import TransactionRecord
 
 from .load import Load, policy_bundle
 from .watcher import Sample, Watcher

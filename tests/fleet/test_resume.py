@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 import cabochon_opal_source.plugin as opal_source
 from cabochon import Plugins, hookimpl, load_settings
-from cabochon.agent import open_agent
-from cabochon.settings import CoreSettings
+from cabochon.agent.opening import open_agent
+from cabochon.settings.core import CoreSettings
 from cabochon_mock_store import MockEngine, mock_store_type
 
 from .server_process import PATIENCE_S, ServerProcess

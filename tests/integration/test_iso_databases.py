@@ -14,12 +14,12 @@ import pycountry
 import pytest
 
 from cabochon import Plugins, hookimpl
-from cabochon.agent import open_agent
-from cabochon.base_data_source import BaseDataSource, parse_data_sources
-from cabochon.scheduler import Update
-from cabochon.settings import CoreSettings
+from cabochon.agent.opening import open_agent
+from cabochon.kit.base_data_source import BaseDataSource, parse_data_sources
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.rules.update import Update
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
-from cabochon.transaction_log import TransactionRecord
+from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store import MockEngine, mock_store_type
 
 DATABASES = sorted(Path(pycountry.DATABASE_DIR).glob("*.json"))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon.cli import run
-from cabochon.plugins import Plugins
-from cabochon.settings_topics import TOPICS, topics_of
+from cabochon.cli.main import run
+from cabochon.cli.topics import TOPICS, topics_of
+from cabochon.plugins.installed import Plugins
 
 GIVEN = {
     "OPAL_POLICY_STORE_TYPE": "MOCK",

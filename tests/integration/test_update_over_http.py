@@ -14,10 +14,10 @@ import pytest
 import cabochon_callbacks.plugin as callbacks
 import cabochon_http_fetcher.plugin as http_fetcher
 from cabochon import Connected, DataUpdateReceived, Plugins, SourceEvent, UpdateSource, hookimpl
-from cabochon.agent import open_agent
-from cabochon.json_values import peer_hash
+from cabochon.agent.opening import open_agent
+from cabochon.documents.json_values import peer_hash
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_mock_store import MockEngine, mock_store_type
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cabochon.peer_variables import SERVER, peer_variables
+from cabochon.settings.peer_variables import SERVER, peer_variables
 
 from .peer_environment import PEER
 

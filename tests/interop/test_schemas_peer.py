@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from cabochon import json_patch, json_values, schemas
-from cabochon.callback_register import CallbackRegister
+from cabochon import schemas
+from cabochon.documents import json_patch, json_values
 from cabochon.schemas import CallbackEntry, UpdateCallback
+from cabochon.sync.outcome.callback_register import CallbackRegister
 
 from .wire_examples import Json, PeersModel, actions, http_configs, of_ours, texts, values
 

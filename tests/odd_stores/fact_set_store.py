@@ -8,10 +8,10 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 from anyio.lowlevel import checkpoint
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import AnswerLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.facts import Call, Facts, FactSetStore, Prune, facts_of
-from cabochon.policy_store import StoreTraits
+from cabochon.kit.facts import Call, Facts, FactSetStore, Prune, facts_of
 
 Fact: TypeAlias = tuple[str, str, str]
 """Subject, relation, object."""

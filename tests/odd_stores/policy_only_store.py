@@ -8,20 +8,11 @@ from typing import ClassVar
 
 from anyio.lowlevel import checkpoint
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore, StoreTraits
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreUnavailableError, UnsupportedOperationError
-from cabochon.policy_store import (
-    STATE,
-    Blame,
-    Changes,
-    CommitResult,
-    DeletePolicy,
-    PolicyStore,
-    ReplacePolicies,
-    SetPolicy,
-    StoreTraits,
-    policies_after,
-)
+from cabochon.transactions.changes import Changes, DeletePolicy, ReplacePolicies, SetPolicy, policies_after
+from cabochon.transactions.commit_result import STATE, Blame, CommitResult
 
 
 @dataclass

@@ -7,19 +7,12 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import (
-    Applied,
-    Changes,
-    DeleteData,
-    PolicyStore,
-    Refused,
-    SetData,
-    Unknown,
-    Write,
-)
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.documents.path import DocumentPath
 from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.policy_store_contract import PolicyStoreContract
+from cabochon.transactions.changes import Changes, DeleteData, SetData, Write
+from cabochon.transactions.commit_result import Applied, Refused, Unknown
 
 from .fact_set_store import FactSetEngine, OddFactStore
 from .policy_only_store import PolicyOnlyEngine, PolicyOnlyStore

@@ -14,9 +14,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from cabochon import CallbackReporter, Connected, DataUpdateReceived, PolicyStore, SourceEvent, TransactionListener
 from cabochon import UpdateSource as UpdateSourceBase
-from cabochon.pipeline import Pipeline, PipelineParts
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, RegoModule
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_mock_store.listener import MockHealthListener
 

@@ -31,10 +31,10 @@ from cabochon import (
     SourceEvent,
     hookimpl,
 )
-from cabochon.agent import open_agent
-from cabochon.base_data_source import BaseDataSource
+from cabochon.agent.opening import open_agent
+from cabochon.kit.base_data_source import BaseDataSource
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, UpdateCallback
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
 from cabochon_mock_store import MockEngine, mock_store_type
 
 Opener = Callable[[Any, AgentContext], Any]

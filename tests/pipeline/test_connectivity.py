@@ -9,8 +9,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from cabochon import Connected, PolicyChanged, SourceError, SourceEvent
-from cabochon.connectivity import Connectivity
 from cabochon.schemas import DataSourceConfig, PolicyBundle
+from cabochon.sync.intake.connectivity import Connectivity
 
 from .conftest import HandSource, Start, base_data
 

@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon import Change, DocumentPath, SetData, SetPolicy, StoreRejectedError, TransactionListener
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
 from .conftest import Start
 

@@ -15,11 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon import Changes, CommitResult, ConfigurationError, Connected, Disconnected, Plugins, SourceEvent
-from cabochon.agent import open_agent
-from cabochon.offline.store_backup import open_store_backup
-from cabochon.pipeline import Pipeline, PipelineParts
+from cabochon.agent.opening import open_agent
 from cabochon.schemas import DataSourceConfig, PolicyBundle, RegoModule
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.backup.store_backup import open_store_backup
+from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_mock_store.listener import MockHealthListener

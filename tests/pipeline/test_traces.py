@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from cabochon import Callback, CallbackReporter, DocumentPath, ReportError
-from cabochon.metrics import Metrics
-from cabochon.scheduler import Entry, Update
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.tracing import PolicyTrace, ReportTrace, Tracer, UpdateTrace
 from cabochon.schemas import DataSourceEntry
-from cabochon.update_trace import PolicyTrace, ReportTrace, Tracer, Traces, UpdateTrace
+from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.rules.update import Entry, Update
 
 from .conftest import Running, Start
 

@@ -8,12 +8,21 @@ from typing import Any, Self
 
 import anyio
 
-from cabochon.document_path import ROOT, DocumentPath
+from cabochon.documents.json_values import decode, encode
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import DocumentPathError, PatchFailedError, PathConflictError
-from cabochon.json_values import decode, encode
-from cabochon.policy_store import Change, Changes, DeleteData, PatchData, ReplacePolicies, SetData, SetPolicy, Write
-from cabochon.scheduler import EntryState, Kind
 from cabochon.schemas import DataUpdate, PolicyBundle, RegoModule
+from cabochon.sync.rules.update import EntryState, Kind
+from cabochon.transactions.changes import (
+    Change,
+    Changes,
+    DeleteData,
+    PatchData,
+    ReplacePolicies,
+    SetData,
+    SetPolicy,
+    Write,
+)
 from cabochon_mock_store.engine import MockEngine
 
 from . import model, peek

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from cabochon.json_values import decode
-from cabochon.policy_store import PatchOperation
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import decode
 
 __all__ = ["RefusedError", "delete", "patched", "pruned", "put"]
 

@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.engine_view import Dirty, EngineView
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import decode
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.json_values import decode
-from cabochon.pipeline import Pipeline
-from cabochon.policy_store import PatchOperation
-from cabochon.retry_book import Cause, FailedEntry, RetryBook
-from cabochon.scheduler import Entry, EntryState, Kind, Update
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.pipeline import Pipeline
+from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["Attempt", "Outcome", "away", "book", "desired", "desired_documents", "log_of", "trace", "unsettled"]
 

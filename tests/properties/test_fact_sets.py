@@ -13,12 +13,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.json_values import decode
 from cabochon.errors import StateLostError, TransactionError
-from cabochon.facts import Call
-from cabochon.facts import Facts as FactsByKey
-from cabochon.json_values import decode
-from cabochon.policy_store import Changes, CommitResult, StoreTraits
-from cabochon.scheduler import EntryState
+from cabochon.kit.facts import Call
+from cabochon.kit.facts import Facts as FactsByKey
+from cabochon.sync.rules.update import EntryState
+from cabochon.transactions.changes import Changes
+from cabochon.transactions.commit_result import CommitResult
 
 # The odd stores are tests themselves, and in no distribution.
 from ..odd_stores.fact_set_store import MAX_CHANGES, Fact, FactSetEngine, OddFactStore  # noqa: TID252

@@ -11,25 +11,13 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from cabochon.document_path import DocumentPath
-from cabochon.errors import (
-    AnswerLostError,
-    HeldOtherwiseError,
-    StoreRejectedError,
-    StoreUnavailableError,
-)
-from cabochon.facts import UNOWNED, Call, Facts, FactSetStore, Prune, facts_of
-from cabochon.json_values import encode
-from cabochon.policy_store import (
-    Applied,
-    Changes,
-    DeleteData,
-    Refused,
-    SetData,
-    StoreTraits,
-    Unknown,
-    Write,
-)
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.json_values import encode
+from cabochon.documents.path import DocumentPath
+from cabochon.errors import AnswerLostError, HeldOtherwiseError, StoreRejectedError, StoreUnavailableError
+from cabochon.kit.facts import UNOWNED, Call, Facts, FactSetStore, Prune, facts_of
+from cabochon.transactions.changes import Changes, DeleteData, SetData, Write
+from cabochon.transactions.commit_result import Applied, Refused, Unknown
 
 from .virtual import BrokenPromiseError, run
 

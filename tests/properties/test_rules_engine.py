@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.policy_store import Changes, CommitResult
-from cabochon.scheduler import EntryState
+from cabochon.contract.update_source import PolicyChanged
 from cabochon.schemas import DataModule, PolicyBundle, RegoModule
-from cabochon.update_source import PolicyChanged
+from cabochon.sync.rules.update import EntryState
+from cabochon.transactions.changes import Changes
+from cabochon.transactions.commit_result import CommitResult
 from cabochon_mock_store.engine import MockEngine
 
 from . import peek

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.scheduler import EntryState
+from cabochon.sync.rules.update import EntryState
 from cabochon_mock_store.engine import MockEngine
 
 from . import peek

@@ -11,13 +11,15 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.contract.update_source import PolicyChanged
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
-from cabochon.policy_store import STATE, Blame, Change, Changes, CommitResult, Marker, Refused, SetData
-from cabochon.scheduler import EntryState
-from cabochon.transaction_listener import TransactionListener
-from cabochon.transaction_log import TransactionLog, TransactionRecord
-from cabochon.update_source import PolicyChanged
+from cabochon.sync.rules.update import EntryState
+from cabochon.transactions.changes import Change, Changes, Marker, SetData
+from cabochon.transactions.commit_result import STATE, Blame, CommitResult, Refused
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.listener import MockHealthListener
 from cabochon_mock_store.store import MockPolicyStore

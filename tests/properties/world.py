@@ -14,13 +14,14 @@ import anyio
 import anyio.abc
 import msgspec
 
-from cabochon import json_values
-from cabochon.callback_reporter import Callback, CallbackReporter
-from cabochon.document_path import DocumentPath
+from cabochon.contract.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.fetcher import Fetcher
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.contract.update_source import Connected, DataUpdateReceived, SourceEvent, UpdateSource
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import FetchError, ReportError, SourceError, StateLostError, StoreUnavailableError
-from cabochon.fetcher import Fetcher
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.policy_store import Changes, CommitResult, Marker, PolicyStore
 from cabochon.schemas import (
     DataSourceConfig,
     DataSourceEntryWithPollingInterval,
@@ -30,9 +31,11 @@ from cabochon.schemas import (
     SaveMethod,
     UpdateCallback,
 )
-from cabochon.settings import ConnRetryOptions, CoreSettings
-from cabochon.transaction_listener import TransactionListener
-from cabochon.update_source import Connected, DataUpdateReceived, SourceEvent, UpdateSource
+from cabochon.settings.conn_retry import ConnRetryOptions
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
+from cabochon.transactions.changes import Changes, Marker
+from cabochon.transactions.commit_result import CommitResult
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.listener import MockHealthListener
 from cabochon_mock_store.store import MockPolicyStore

@@ -10,23 +10,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cabochon.backbone import (
-        Backbone,
-        BackboneType,
-        Bounds,
-        LogRecord,
-        NewRecord,
-        Retention,
+    from cabochon.contract.agent_context import AgentContext, AsgiApp, HostedRoutes
+    from cabochon.contract.backbone import Backbone, BackboneType, Bounds, LogRecord, NewRecord, Retention
+    from cabochon.contract.callback_reporter import Callback, CallbackReporter, CallbackReporterType
+    from cabochon.contract.command import CommandType
+    from cabochon.contract.fetcher import Fetcher, FetcherType
+    from cabochon.contract.hookspecs import hookimpl
+    from cabochon.contract.http_routes import HttpRoutesType
+    from cabochon.contract.metrics import Metrics
+    from cabochon.contract.policy_store import PolicyStore, PolicyStoreType, StoreTraits
+    from cabochon.contract.powers import (
+        PolicyProblem,
+        SupportsExport,
+        SupportsJsonPatch,
+        SupportsMarker,
+        SupportsOwnership,
+        SupportsReadBack,
+        SupportsRestartToken,
+        SupportsValidation,
     )
-    from cabochon.callback_reporter import (
-        Callback,
-        CallbackReporter,
-        CallbackReporterType,
+    from cabochon.contract.service import ServiceType
+    from cabochon.contract.transaction_listener import TransactionListener, TransactionListenerType
+    from cabochon.contract.update_source import (
+        Connected,
+        DataUpdateReceived,
+        Disconnected,
+        PolicyChanged,
+        SourceEvent,
+        UpdateSource,
+        UpdateSourceType,
     )
-    from cabochon.document_path import (
-        ROOT,
-        DocumentPath,
-    )
+    from cabochon.documents.json_patch import PatchOperation
+    from cabochon.documents.path import ROOT, DocumentPath
     from cabochon.errors import (
         AnswerLostError,
         BackboneError,
@@ -55,82 +70,23 @@ if TYPE_CHECKING:
         TransactionError,
         UnsupportedOperationError,
     )
-    from cabochon.fetcher import (
-        Fetcher,
-        FetcherType,
-    )
-    from cabochon.hookspecs import (
-        hookimpl,
-    )
-    from cabochon.metrics import (
-        Metrics,
-    )
-    from cabochon.plugins import (
-        InstalledPlugin,
-        Plugins,
-        Registered,
-    )
-    from cabochon.policy_store import (
-        STATE,
-        Applied,
-        Blame,
+    from cabochon.plugins.installed import InstalledPlugin, Plugins, Registered
+    from cabochon.settings.core import CommaList, Masked, Seconds, Settings, load_settings
+    from cabochon.transactions.changes import (
         Change,
         Changes,
-        CommitResult,
         DeleteData,
         DeletePolicy,
         Guard,
         Marker,
-        Outcome,
         PatchData,
-        PatchOperation,
-        PolicyProblem,
-        PolicyStore,
-        PolicyStoreType,
-        Refused,
         ReplacePolicies,
         SetData,
         SetPolicy,
-        StoreTraits,
-        SupportsExport,
-        SupportsJsonPatch,
-        SupportsMarker,
-        SupportsOwnership,
-        SupportsReadBack,
-        SupportsRestartToken,
-        SupportsValidation,
-        Unknown,
         Write,
         policies_after,
     )
-    from cabochon.service import (
-        AgentContext,
-        AsgiApp,
-        CommandType,
-        HostedRoutes,
-        HttpRoutesType,
-        ServiceType,
-    )
-    from cabochon.settings import (
-        CommaList,
-        Masked,
-        Seconds,
-        Settings,
-        load_settings,
-    )
-    from cabochon.transaction_listener import (
-        TransactionListener,
-        TransactionListenerType,
-    )
-    from cabochon.update_source import (
-        Connected,
-        DataUpdateReceived,
-        Disconnected,
-        PolicyChanged,
-        SourceEvent,
-        UpdateSource,
-        UpdateSourceType,
-    )
+    from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Outcome, Refused, Unknown
 
 __version__ = "0.1.0"
 
@@ -234,9 +190,38 @@ __all__ = [
 ]
 
 _HOMES = {
-    "backbone": ("Backbone", "BackboneType", "Bounds", "LogRecord", "NewRecord", "Retention"),
-    "callback_reporter": ("Callback", "CallbackReporter", "CallbackReporterType"),
-    "document_path": ("DocumentPath", "ROOT"),
+    "contract.agent_context": ("AgentContext", "AsgiApp", "HostedRoutes"),
+    "contract.backbone": ("Backbone", "BackboneType", "Bounds", "LogRecord", "NewRecord", "Retention"),
+    "contract.callback_reporter": ("Callback", "CallbackReporter", "CallbackReporterType"),
+    "contract.command": ("CommandType",),
+    "contract.fetcher": ("Fetcher", "FetcherType"),
+    "contract.hookspecs": ("hookimpl",),
+    "contract.http_routes": ("HttpRoutesType",),
+    "contract.metrics": ("Metrics",),
+    "contract.policy_store": ("PolicyStore", "PolicyStoreType", "StoreTraits"),
+    "contract.powers": (
+        "PolicyProblem",
+        "SupportsExport",
+        "SupportsJsonPatch",
+        "SupportsMarker",
+        "SupportsOwnership",
+        "SupportsReadBack",
+        "SupportsRestartToken",
+        "SupportsValidation",
+    ),
+    "contract.service": ("ServiceType",),
+    "contract.transaction_listener": ("TransactionListener", "TransactionListenerType"),
+    "contract.update_source": (
+        "Connected",
+        "DataUpdateReceived",
+        "Disconnected",
+        "PolicyChanged",
+        "SourceEvent",
+        "UpdateSource",
+        "UpdateSourceType",
+    ),
+    "documents.json_patch": ("PatchOperation",),
+    "documents.path": ("DocumentPath", "ROOT"),
     "errors": (
         "AnswerLostError",
         "BackboneError",
@@ -265,55 +250,23 @@ _HOMES = {
         "TransactionError",
         "UnsupportedOperationError",
     ),
-    "fetcher": ("Fetcher", "FetcherType"),
-    "hookspecs": ("hookimpl",),
-    "metrics": ("Metrics",),
-    "plugins": ("InstalledPlugin", "Plugins", "Registered"),
-    "policy_store": (
-        "Applied",
-        "Blame",
+    "plugins.installed": ("InstalledPlugin", "Plugins", "Registered"),
+    "settings.core": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),
+    "transactions.changes": (
         "Change",
         "Changes",
-        "CommitResult",
         "DeleteData",
         "DeletePolicy",
         "Guard",
         "Marker",
-        "Outcome",
         "PatchData",
-        "PatchOperation",
-        "PolicyProblem",
-        "PolicyStore",
-        "PolicyStoreType",
-        "Refused",
         "ReplacePolicies",
-        "STATE",
         "SetData",
         "SetPolicy",
-        "StoreTraits",
-        "SupportsExport",
-        "SupportsJsonPatch",
-        "SupportsMarker",
-        "SupportsOwnership",
-        "SupportsReadBack",
-        "SupportsRestartToken",
-        "SupportsValidation",
-        "Unknown",
         "Write",
         "policies_after",
     ),
-    "service": ("AgentContext", "AsgiApp", "CommandType", "HostedRoutes", "HttpRoutesType", "ServiceType"),
-    "settings": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),
-    "transaction_listener": ("TransactionListener", "TransactionListenerType"),
-    "update_source": (
-        "Connected",
-        "DataUpdateReceived",
-        "Disconnected",
-        "PolicyChanged",
-        "SourceEvent",
-        "UpdateSource",
-        "UpdateSourceType",
-    ),
+    "transactions.commit_result": ("Applied", "Blame", "CommitResult", "Outcome", "Refused", "STATE", "Unknown"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

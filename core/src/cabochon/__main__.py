@@ -1,5 +1,5 @@
 """`python -m cabochon` is the `cabochon` command."""
 
-from cabochon.cli import main
+from cabochon.cli.main import main
 
 main()

@@ -11,12 +11,12 @@ _AGENT = """
 import os, sys
 os.environ["OPAL_POLICY_STORE_TYPE"] = "none-of-these"
 sys.argv = ["cabochon", "agent", "run"]
-from cabochon.cli import main
+from cabochon.cli.main import main
 try:
     main()
 except SystemExit:
     pass
-assert "cabochon.agent" in sys.modules
+assert "cabochon.agent.agent" in sys.modules
 """
 
 

@@ -13,10 +13,10 @@ import pytest
 from structlog.testing import capture_logs
 
 import cabochon
-from cabochon.cli import run
-from cabochon.core_commands import CORE_COMMANDS
+from cabochon.cli.commands import CORE_COMMANDS
+from cabochon.cli.main import run
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 Install = Callable[..., None]
 
 
@@ -42,7 +42,7 @@ def run_process(*arguments: str, folders: tuple[str, ...] = (), **environ: str) 
     path = os.pathsep.join(str(DATA / folder) for folder in folders)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPAL_")}
     return subprocess.run(
-        [sys.executable, "-c", "from cabochon.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from cabochon.cli.main import main; main()", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -27,11 +27,11 @@ from cabochon import (
     SetData,
     SetPolicy,
     Write,
-    hookspecs,
     load_settings,
 )
-from cabochon._registrations import KINDS
-from cabochon.policy_store import Applied, Refused
+from cabochon.contract import hookspecs
+from cabochon.plugins.kinds import KINDS
+from cabochon.transactions.commit_result import Applied, Refused
 
 HOOKS = sorted(name for name in hookspecs.__all__ if name.startswith("cabochon_"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cabochon.metrics import DURATION_BOUNDS_S, Metrics
+from cabochon.contract.metrics import DURATION_BOUNDS_S, Metrics
 
 
 def test_counters_and_gauges_are_told_apart() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon import DocumentPath, PatchOperation, json_patch
-from cabochon.json_values import JsonError
+from cabochon import DocumentPath, PatchOperation
+from cabochon.documents import json_patch
+from cabochon.documents.json_values import JsonError
 
 A, B = DocumentPath(("a",)), DocumentPath(("b",))
 

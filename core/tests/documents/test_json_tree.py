@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon import DocumentPath, PatchFailedError, PatchOperation, PathConflictError, json_tree, json_values
-from cabochon.json_tree import MISSING
+from cabochon import DocumentPath, PatchFailedError, PatchOperation, PathConflictError
+from cabochon.documents import json_tree, json_values
+from cabochon.documents.json_tree import MISSING
 
 Json: TypeAlias = Any
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon import json_values
-from cabochon.json_values import LARGE_BYTES, JsonError
+from cabochon.documents import json_values
+from cabochon.documents.json_values import LARGE_BYTES, JsonError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 values = st.recursive(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabochon import DocumentPath
-from cabochon.path_index import PathIndex
+from cabochon.documents.path_index import PathIndex
 
 paths = st.lists(st.sampled_from(["a", "b", "ab"]), max_size=3).map(DocumentPath)
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from cabochon import BackboneError, LogReplacedError
-from cabochon.append_batches import AppendBatches
+from cabochon.kit.append_batches import AppendBatches
 
 
 class Disk:

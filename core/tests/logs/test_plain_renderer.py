@@ -8,7 +8,7 @@ import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabochon.plain_lines import PlainLines
+from cabochon.logs.plain_renderer import PlainRenderer
 
 CONSOLE = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 COLUMNS = {"timestamp": "2026-11-29T00:42:33.651124", "level": "info", "event": "transaction.ended"}
@@ -37,7 +37,7 @@ _columns = st.fixed_dictionaries(
 @example({**COLUMNS, "event": "x" * 40}, {"b": "", "a": " "})
 def test_line_is_the_one_of_the_console(columns: dict[str, Any], extra: dict[str, Any]) -> None:
     event = {**columns, **extra}
-    assert CONSOLE(None, "info", dict(event)) == PlainLines(CONSOLE)(None, "info", dict(event))
+    assert CONSOLE(None, "info", dict(event)) == PlainRenderer(CONSOLE)(None, "info", dict(event))
 
 
 def test_frequent_lines_do_without_the_console() -> None:
@@ -46,5 +46,5 @@ def test_frequent_lines_do_without_the_console() -> None:
     def never(_logger: Any, _method: str, _event: Any) -> str:  # noqa: ANN401 - a processor's signature
         raise AssertionError
 
-    line = PlainLines(never)(None, "info", {**COLUMNS, "number": 7, "why": "no answer"})
+    line = PlainRenderer(never)(None, "info", {**COLUMNS, "number": 7, "why": "no answer"})
     assert "2026-11-29T00:42:33.651124 [info     ] transaction.ended              number=7 why='no answer'" == line

@@ -13,9 +13,9 @@ import pytest
 import structlog
 
 from cabochon.errors import ConfigurationError
-from cabochon.log_file import LogFile
-from cabochon.logging_setup import configure_logging
-from cabochon.settings import LogSettings, load_settings
+from cabochon.logs.file import LogFile
+from cabochon.logs.setup import configure_logging
+from cabochon.settings.core import LogSettings, load_settings
 
 
 @pytest.fixture(autouse=True)

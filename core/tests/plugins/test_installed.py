@@ -18,7 +18,7 @@ from cabochon import (
     PolicyStoreType,
     hookimpl,
 )
-from cabochon.plugins import InstalledPlugin
+from cabochon.plugins.installed import InstalledPlugin
 
 Discover = Callable[..., Plugins]
 
@@ -52,7 +52,7 @@ def test_plugins_are_found_by_their_entry_points(on_path: Callable[[Path], None]
     """
     Without being told, every distribution on the path with an entry point in the group is a plugin.
     """
-    on_path(Path(__file__).parent / "data" / "good")
+    on_path(Path(__file__).parents[1] / "data" / "good")
 
     assert "cabochon-test-good" in {plugin.distribution for plugin in Plugins.load(strict=False).installed}
 

@@ -9,8 +9,9 @@ from pydantic_settings import BaseSettings
 
 from cabochon import ConfigurationError, Masked, Seconds, Settings, load_settings
 from cabochon.schemas import UpdateCallback
-from cabochon.settings import ConnRetryOptions, CoreSettings
-from cabochon.settings_model import variables_of
+from cabochon.settings.conn_retry import ConnRetryOptions
+from cabochon.settings.core import CoreSettings
+from cabochon.settings.model import variables_of
 
 
 class Inner(BaseModel):

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon.fetch_providers import no_fetcher, warn_of_modules
+from cabochon.settings.fetch_providers import no_fetcher, warn_of_modules
 
 
 def test_module_that_is_not_opal_s_own_is_warned_about() -> None:

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field, SecretStr
 from structlog.testing import capture_logs
 
 from cabochon import Masked, Settings
-from cabochon.peer_variables import peer_variables
-from cabochon.settings import CoreSettings
-from cabochon.settings_page import SettingRow, setting_rows, unknown_variables, warn_of_unknown_variables
+from cabochon.settings.core import CoreSettings
+from cabochon.settings.page import SettingRow, setting_rows, unknown_variables, warn_of_unknown_variables
+from cabochon.settings.peer_variables import peer_variables
 
 
 class Login(BaseModel):

@@ -8,16 +8,11 @@ from typing import Any
 
 import anyio
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
-from cabochon.policy_store import (
-    Blame,
-    Changes,
-    CommitResult,
-    DeleteData,
-    Marker,
-    PatchOperation,
-)
+from cabochon.transactions.changes import Changes, DeleteData, Marker
+from cabochon.transactions.commit_result import Blame, CommitResult
 
 from .broken_stores import BROKEN, breaks
 from .reference_store import NOTHING, Holding, Json, ReferenceStore

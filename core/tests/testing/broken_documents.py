@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.json_values import decode, encode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PathConflictError, StoreRejectedError
-from cabochon.json_values import decode, encode
-from cabochon.policy_store import (
-    StoreTraits,
-)
 
 from .broken_stores import BROKEN, breaks
 from .reference_store import NOTHING, Json, ReferenceStore, is_array, is_object

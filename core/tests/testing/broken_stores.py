@@ -13,19 +13,12 @@ from typing import TypeVar
 
 import anyio
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PathConflictError, StoreRejectedError
-from cabochon.policy_store import (
-    Applied,
-    Change,
-    Changes,
-    CommitResult,
-    DeletePolicy,
-    PolicyProblem,
-    ReplacePolicies,
-    SetPolicy,
-    StoreTraits,
-)
+from cabochon.transactions.changes import Change, Changes, DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.commit_result import Applied, CommitResult
 
 from .reference_store import NOTHING, Engine, Holding, Json, ReferenceStore
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, cast
 
 from anyio.lowlevel import checkpoint
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import HeldOtherwiseError, StoreRejectedError, StoreUnavailableError
-from cabochon.facts import Call, Facts, FactSetStore, Prune, facts_of
-from cabochon.policy_store import StoreTraits
+from cabochon.kit.facts import Call, Facts, FactSetStore, Prune, facts_of
 
 FACTS_PER_CALL = 100
 REFUSED = "refused"

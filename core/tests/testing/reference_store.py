@@ -10,7 +10,11 @@ from typing import Any, ClassVar, TypeAlias, TypeGuard
 
 from anyio.lowlevel import checkpoint
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore, StoreTraits
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import JsonError, decode, encode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import (
     PatchFailedError,
     PathConflictError,
@@ -19,24 +23,17 @@ from cabochon.errors import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from cabochon.json_values import JsonError, decode, encode
-from cabochon.policy_store import (
-    STATE,
-    Blame,
+from cabochon.transactions.changes import (
     Change,
     Changes,
-    CommitResult,
     DeleteData,
     DeletePolicy,
     Marker,
     PatchData,
-    PatchOperation,
-    PolicyProblem,
-    PolicyStore,
     ReplacePolicies,
     SetData,
-    StoreTraits,
 )
+from cabochon.transactions.commit_result import STATE, Blame, CommitResult
 
 Json: TypeAlias = Any
 NOTHING: Json = object()

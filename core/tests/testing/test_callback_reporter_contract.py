@@ -13,7 +13,7 @@ import anyio
 import pytest
 import structlog
 
-from cabochon.callback_reporter import Callback, CallbackReporter, CallbackReporterType
+from cabochon.contract.callback_reporter import Callback, CallbackReporter, CallbackReporterType
 from cabochon.errors import ReportError
 from cabochon.testing.callback_reporter_contract import CallbackReporterContract, ReportReceiver, ReportTarget
 

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.facts import Call, Facts, facts_of
-from cabochon.policy_store import Changes, CommitResult, PolicyStore, SetData
+from cabochon.kit.facts import Call, Facts, facts_of
 from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.policy_store_contract import PolicyStoreContract
+from cabochon.transactions.changes import Changes, SetData
+from cabochon.transactions.commit_result import CommitResult
 
 from .reference_fact_store import REFUSED, FactEngine, ReferenceFactStore, read
 
@@ -190,8 +192,8 @@ def test_every_promise_of_facts_has_a_store_that_breaks_it() -> None:
 
 LARGE = """
 import anyio
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import Changes, SetData, Write
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import Changes, SetData, Write
 from reference_fact_store import FactEngine, ReferenceFactStore
 
 async def main():

@@ -14,9 +14,9 @@ import anyio
 import pytest
 import structlog
 
-from cabochon import json_values
+from cabochon.contract.fetcher import Fetcher, FetcherType
+from cabochon.documents import json_values
 from cabochon.errors import FetchError, FetchStatusError, FetchTimeoutError
-from cabochon.fetcher import Fetcher, FetcherType
 from cabochon.testing.fetcher_contract import FetchEntry, FetcherContract, FetchSource
 
 SECRETS = ("hunter2", "t0ken")

@@ -5,9 +5,9 @@ import msgspec
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from cabochon.contract.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, PolicyBundle
 from cabochon.testing.in_process_source import InProcessSource
-from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent
 
 BUNDLE = PolicyBundle(manifest=(), hash="1", data_modules=(), policy_modules=())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cabochon.policy_store import PolicyStore
+from cabochon.contract.policy_store import PolicyStore
 from cabochon.testing.policy_store_contract import DocumentStoreContract
 
 from . import broken_commits, broken_documents
@@ -83,7 +83,8 @@ def test_every_promise_has_a_store_that_breaks_it() -> None:
 
 UNDECLARED = """
 import pytest
-from cabochon.policy_store import CommitResult, PolicyStore, StoreTraits
+from cabochon.transactions.commit_result import CommitResult
+from cabochon.contract.policy_store import PolicyStore, StoreTraits
 from cabochon.testing.policy_store_contract import PolicyStoreContract
 
 class BareStore(PolicyStore):

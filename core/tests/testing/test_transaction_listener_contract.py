@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import Change, ReplacePolicies, SetData, SetPolicy
+from cabochon.contract.transaction_listener import TransactionListener, TransactionListenerType
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
 from cabochon.testing.transaction_listener_contract import TransactionListenerContract
-from cabochon.transaction_listener import TransactionListener, TransactionListenerType
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.changes import Change, ReplacePolicies, SetData, SetPolicy
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
 COUNTS = DocumentPath(("counts",))
 

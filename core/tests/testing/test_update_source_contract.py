@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import structlog
 
-from cabochon import json_values
+from cabochon.contract.update_source import Connected, DataUpdateReceived, SourceEvent, UpdateSource, UpdateSourceType
+from cabochon.documents import json_values
 from cabochon.schemas import (
     DataSourceConfig,
     DataSourceEntryWithPollingInterval,
@@ -24,7 +25,6 @@ from cabochon.schemas import (
 )
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon.testing.update_source_contract import UpdateFeed, UpdateSourceContract
-from cabochon.update_source import Connected, DataUpdateReceived, SourceEvent, UpdateSource, UpdateSourceType
 
 BASE_DATA = DataSourceConfig(entries=(DataSourceEntryWithPollingInterval(url="http://data.example", dst_path="/a"),))
 POLICIES = {"a.rego": "package a\n", "b.rego": "package b\n"}

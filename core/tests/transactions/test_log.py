@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.transaction_log import FailedPath, InitialSource, TransactionLog, TransactionRecord
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import FailedPath, InitialSource, TransactionRecord
 
 USERS = DocumentPath.parse("/users")
 BOB = USERS / "bob"

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from cabochon import Plugins, PolicyStore
-from cabochon.agent import open_agent
+from cabochon.agent.opening import open_agent
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
-from cabochon.settings import CoreSettings, load_settings
+from cabochon.settings.core import CoreSettings, load_settings
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_agent_api import plugin
 

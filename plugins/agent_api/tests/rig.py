@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from cabochon import AgentContext, AsgiApp, HttpRoutesType, hookimpl
-from cabochon.agent import Agent
+from cabochon.agent.agent import Agent
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_mock_store import MockEngine, mock_store_type
 

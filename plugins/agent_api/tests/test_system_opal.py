@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from cabochon import CommitResult, PolicyStore, StoreTraits
-from cabochon.policy_store import Changes
+from cabochon.transactions.changes import Changes
 
 from .rig import Open, Rig
 

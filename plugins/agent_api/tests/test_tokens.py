@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cabochon import ConfigurationError
-from cabochon.jwt_tokens import read_public_key
+from cabochon.kit.web.tokens import read_public_key
 from cabochon_agent_api.settings import AgentApiSettings
 
 from .rig import Open

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cabochon.callback_reporter import CallbackReporter
+from cabochon.contract.callback_reporter import CallbackReporter
 from cabochon.testing.http_server import ScriptedHttpServer
 from cabochon_callbacks.plugin import open_http_reporter
 from cabochon_callbacks.settings import CallbacksSettings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cabochon.callback_reporter import Callback, CallbackReporterType
+from cabochon.contract.callback_reporter import Callback, CallbackReporterType
 from cabochon.testing.callback_reporter_contract import CallbackReporterContract, ReportReceiver, ReportTarget
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_callbacks.plugin import cabochon_callback_reporters

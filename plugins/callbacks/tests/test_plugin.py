@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cabochon.callback_reporter import Callback
+from cabochon.contract.callback_reporter import Callback
 from cabochon.errors import ConfigurationError
-from cabochon.settings_model import load_settings, variables_of
+from cabochon.settings.model import load_settings, variables_of
 from cabochon_callbacks.delivery import read_config
 from cabochon_callbacks.plugin import cabochon_callback_reporters
 from cabochon_callbacks.settings import CallbacksSettings

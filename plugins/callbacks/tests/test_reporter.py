@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import trustme
 
-from cabochon.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.callback_reporter import Callback, CallbackReporter
 from cabochon.errors import ReportError
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cabochon.fetcher import Fetcher
+from cabochon.contract.fetcher import Fetcher
 from cabochon.testing.http_server import ScriptedHttpServer
 from cabochon_http_fetcher.plugin import open_http_fetcher
 from cabochon_http_fetcher.settings import HttpFetcherSettings

@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
+from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchError, FetchStatusError
-from cabochon.fetcher import Fetcher
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_http_fetcher.plugin import open_http_fetcher
 from cabochon_http_fetcher.settings import HttpFetcherSettings

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cabochon import json_values
-from cabochon.fetcher import FetcherType
+from cabochon.contract.fetcher import FetcherType
+from cabochon.documents import json_values
 from cabochon.testing.fetcher_contract import FetchEntry, FetcherContract, FetchSource
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_http_fetcher.plugin import cabochon_fetchers

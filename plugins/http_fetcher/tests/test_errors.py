@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchError, FetchStatusError
-from cabochon.fetcher import Fetcher
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
-from cabochon.fetcher import Fetcher
 from cabochon.testing.http_server import ScriptedHttpServer
 
 RAW = b'{"a": 1}'

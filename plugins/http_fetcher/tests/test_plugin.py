@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings_model import load_settings, variables_of
+from cabochon.settings.model import load_settings, variables_of
 from cabochon_http_fetcher.config import HttpFetcherConfig, read_config
 from cabochon_http_fetcher.plugin import cabochon_fetchers
 from cabochon_http_fetcher.settings import HttpFetcherSettings

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchError, FetchStatusError
-from cabochon.fetcher import Fetcher
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
 from cabochon_http_fetcher.request import Request, redirected
 from cabochon_http_fetcher.settings import HttpFetcherSettings

@@ -5,8 +5,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, TypeAlias, TypeGuard
 
-from cabochon.json_values import decode
-from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import decode
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 RESERVED = "system"
 Json: TypeAlias = Any

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from cabochon.policy_store import PolicyStore
+from cabochon.contract.policy_store import PolicyStore
 from cabochon.testing.policy_store_contract import DocumentStoreContract
 from cabochon_mock_store import MockEngine, MockPolicyStore, mock_store_type
 

@@ -8,19 +8,11 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.document_path import DocumentPath
-from cabochon.json_values import encode
-from cabochon.policy_store import (
-    Applied,
-    Change,
-    Changes,
-    DeleteData,
-    PatchData,
-    PatchOperation,
-    Refused,
-    SetData,
-    Write,
-)
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import encode
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import Change, Changes, DeleteData, PatchData, SetData, Write
+from cabochon.transactions.commit_result import Applied, Refused
 from cabochon_mock_store import MockEngine
 
 from .naive_engine import RefusedError, after

@@ -12,24 +12,12 @@ import anyio
 import pytest
 
 from cabochon import load_settings
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStoreType
+from cabochon.documents.json_values import encode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.json_values import encode
-from cabochon.policy_store import (
-    Applied,
-    Blame,
-    Change,
-    Changes,
-    CommitResult,
-    Guard,
-    Marker,
-    PolicyStoreType,
-    Refused,
-    SetData,
-    SetPolicy,
-    Unknown,
-    Write,
-)
+from cabochon.transactions.changes import Change, Changes, Guard, Marker, SetData, SetPolicy, Write
+from cabochon.transactions.commit_result import Applied, Blame, CommitResult, Refused, Unknown
 from cabochon_mock_store import MockEngine, MockPolicyStore, mock_store_type, plugin
 from cabochon_mock_store.listener import MockHealthListener
 

@@ -19,11 +19,12 @@ import anyio
 import anyio.abc
 
 from cabochon import Connected, Plugins, PolicyStoreType, ServiceType, SourceEvent, hookimpl
-from cabochon.agent import Agent, open_agent
-from cabochon.base_data_source import BaseDataSource
-from cabochon.logging_setup import configure_logging
+from cabochon.agent.agent import Agent
+from cabochon.agent.opening import open_agent
+from cabochon.kit.base_data_source import BaseDataSource
+from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig
-from cabochon.settings import CoreSettings, LogSettings
+from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon_mock_store import MockEngine, mock_store_type
 from cabochon_opa.inline.service import inline_opa_service
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from cabochon.policy_store import ReplacePolicies
+from cabochon.transactions.changes import ReplacePolicies
 from cabochon_opa.client import OpaClient
 from cabochon_opa.policies.rest import RestDelivery
 from cabochon_opa.testing import RealOpa

@@ -17,11 +17,11 @@ import trustme
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreUnavailableError
-from cabochon.http_auth import ClientCredentials
-from cabochon.policy_store import Changes, SetData, Write
+from cabochon.kit.http.auth import ClientCredentials
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
+from cabochon.transactions.changes import Changes, SetData, Write
 from cabochon_opa.client import AnswerLostError
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from cabochon import DocumentPath, StoreRejectedError
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.contract.powers import PolicyProblem
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.delivery import BundleDelivery
 from cabochon_opa.policies.delivery import PolicyChange
 

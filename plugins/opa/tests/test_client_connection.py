@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from cabochon.errors import StoreUnavailableError
-from cabochon.settings import ConnRetryOptions
+from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_opa.client import AnswerLostError, open_client
 from cabochon_opa.engine_labels import engine_labels
@@ -179,7 +179,7 @@ async def test_without_the_setting_connecting_is_tried_once(monkeypatch: pytest.
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("cabochon.engine_http.anyio.sleep", sleep)
+    monkeypatch.setattr("cabochon.kit.http.engine.anyio.sleep", sleep)
     await complaint_of(f"http://127.0.0.1:{free_port()}")
 
     assert waits == []

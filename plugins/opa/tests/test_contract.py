@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from cabochon.policy_store import PolicyStore
+from cabochon.contract.policy_store import PolicyStore
 from cabochon.testing.policy_store_contract import DocumentStoreContract
 from cabochon_opa.bundle.opa_config import bundle_config
 from cabochon_opa.opening import open_opa_store

@@ -13,21 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cabochon.document_path import DocumentPath
-from cabochon.json_values import decode, encode
-from cabochon.policy_store import (
-    Applied,
-    Change,
-    Changes,
-    CommitResult,
-    DeleteData,
-    PatchData,
-    PatchOperation,
-    PolicyStore,
-    SetData,
-    SupportsExport,
-    Write,
-)
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsExport
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import decode, encode
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import Change, Changes, DeleteData, PatchData, SetData, Write
+from cabochon.transactions.commit_result import Applied, CommitResult
 from cabochon_mock_store import MockEngine
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings

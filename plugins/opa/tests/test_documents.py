@@ -12,23 +12,21 @@ import httpx
 import msgspec
 import pytest
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
-from cabochon.policy_store import (
-    STATE,
-    Applied,
-    Blame,
+from cabochon.transactions.changes import (
     Change,
     Changes,
     DeleteData,
     Guard,
     Marker,
     PatchData,
-    PatchOperation,
     SetData,
     SetPolicy,
     Write,
 )
+from cabochon.transactions.commit_result import STATE, Applied, Blame
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore

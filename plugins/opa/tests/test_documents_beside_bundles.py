@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.json_values import decode
-from cabochon.policy_store import Changes, ReplacePolicies, SetData, Write
+from cabochon.documents.json_values import decode
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import Changes, ReplacePolicies, SetData, Write
 from cabochon_opa.bundle.opa_config import bundle_config
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings

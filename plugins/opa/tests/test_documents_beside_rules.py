@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_values import decode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PathConflictError
-from cabochon.json_values import decode
-from cabochon.policy_store import Applied, Blame, Change, Changes, CommitResult, DeleteData, SetData, Write
+from cabochon.transactions.changes import Change, Changes, DeleteData, SetData, Write
+from cabochon.transactions.commit_result import Applied, Blame, CommitResult
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore

@@ -7,10 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon import TransactionListener, TransactionListenerType
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import SetData, SetPolicy
+from cabochon.documents.path import DocumentPath
 from cabochon.testing.transaction_listener_contract import RECORDS, START, TransactionListenerContract
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.changes import SetData, SetPolicy
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_opa.health.listener import HEALTH_PATH, OPAL_POLICY, PROBES_POLICY, health_listener_type
 from cabochon_opa.health.settings import HealthSettings
 

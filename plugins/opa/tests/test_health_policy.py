@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import Change, SetData, SetPolicy
-from cabochon.transaction_log import FailedPath, InitialSource, TransactionLog, TransactionRecord
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import Change, SetData, SetPolicy
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import FailedPath, InitialSource, TransactionRecord
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings
 from cabochon_opa.testing import RealOpa

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.child_process import LineSplitter
-from cabochon.inline_engine import LogEvent
+from cabochon.kit.process.child import LineSplitter
+from cabochon.kit.process.inline_engine import LogEvent
 from cabochon_opa.inline.log_lines import LogReader
 from cabochon_opa.inline.settings import LogFormat
 

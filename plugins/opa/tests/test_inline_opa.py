@@ -352,7 +352,7 @@ async def test_slow_opa_is_waited_for_in_the_background(
     """
     The agent goes on, and even an OPA that then ends with an error does not stop it.
     """
-    monkeypatch.setattr("cabochon.inline_engine._UP_WITHIN_S", 0.2)
+    monkeypatch.setattr("cabochon.kit.process.inline_engine._UP_WITHIN_S", 0.2)
     inline.binary = fake_opa(
         tmp_path,
         f"""
@@ -536,7 +536,7 @@ def test_opa_is_not_started_for_an_agent_that_has_died_meanwhile(inline: Inline)
     """
     Between the fork and the request to Linux the agent may end: then OPA does not start at all.
     """
-    script = Path(sys.modules["cabochon.child_process"].__file__ or "").with_name("exec_child.py")
+    script = Path(sys.modules["cabochon.kit.process.child"].__file__ or "").with_name("exec_child.py")
     someone_else = str(os.getppid())
     done = subprocess.run(
         [sys.executable, str(script), someone_else, str(inline.binary), "version"], check=False, capture_output=True

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cabochon import ConfigurationError, Plugins, Settings, load_settings
-from cabochon.settings_model import variables_of
-from cabochon.settings_page import setting_rows
+from cabochon.settings.model import variables_of
+from cabochon.settings.page import setting_rows
 from cabochon_opa import plugin
 from cabochon_opa.inline.address import ListenAddress, mismatch
 from cabochon_opa.inline.binary import find_opa, opa_version

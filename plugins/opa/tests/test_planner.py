@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import encode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.json_values import encode
-from cabochon.policy_store import Blame, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.transactions.changes import DeleteData, PatchData, SetData
+from cabochon.transactions.commit_result import Blame
 from cabochon_opa.data.commit_tree import CommitTree, Kind
 from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from cabochon.policy_store import PolicyProblem
+from cabochon.contract.powers import PolicyProblem
 from cabochon_opa.client import OpaClient
 from cabochon_opa.policies.check import PolicyCheck, read_problems
 from cabochon_opa.testing import RealOpa, free_port

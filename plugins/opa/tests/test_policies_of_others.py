@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import Changes, ReplacePolicies, SetPolicy, Write
-from cabochon.settings import load_settings
+from cabochon.settings.core import load_settings
+from cabochon.transactions.changes import Changes, ReplacePolicies, SetPolicy, Write
 from cabochon_opa.client import AnswerLostError
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore

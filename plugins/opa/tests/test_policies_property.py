@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon_opa.client import OpaClient
 from cabochon_opa.policies.delivery import PolicyChange
 from cabochon_opa.policies.rest import RestDelivery

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
-from cabochon.policy_store import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon_opa.client import AnswerLostError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cabochon import AgentContext, Plugins
-from cabochon.settings import load_settings
+from cabochon.settings.core import load_settings
 from cabochon_opa.policy_store_details import DetailsSettings, policy_store_routes
 
 OAUTH = {

@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import httpx
 
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings import ConnRetryOptions, load_settings
+from cabochon.settings.conn_retry import ConnRetryOptions
+from cabochon.settings.core import load_settings
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 

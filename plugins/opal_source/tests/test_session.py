@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon import Connected, DataUpdateReceived, PolicyChanged
-from cabochon.json_values import JsonError
+from cabochon.documents.json_values import JsonError
 from cabochon_opal_source import rpc
 from cabochon_opal_source.session import Session, Statistics
 from cabochon_opal_source.websocket import ConnectionLostError

@@ -11,9 +11,10 @@ import anyio
 import httpx
 
 from cabochon import Plugins
-from cabochon.agent import Agent, open_agent
+from cabochon.agent.agent import Agent
+from cabochon.agent.opening import open_agent
 from cabochon.schemas import DataSourceConfig, PolicyBundle, RegoModule
-from cabochon.settings import CoreSettings, load_settings
+from cabochon.settings.core import CoreSettings, load_settings
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_openfga import plugin
 

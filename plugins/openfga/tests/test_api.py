@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from cabochon.backoff import Backoff
-from cabochon.engine_http import AnswerLostError, open_engine_http
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
+from cabochon.kit.http.engine import AnswerLostError, open_engine_http
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi
 from cabochon_openfga.settings import OpenFgaStoreSettings

@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import Changes, PolicyStore, ReplacePolicies, SetData, Write
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.documents.path import DocumentPath
 from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.real_engine import free_port
+from cabochon.transactions.changes import Changes, ReplacePolicies, SetData, Write
 from cabochon_openfga.opening import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.store import OpenFgaPolicyStore

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError
-from cabochon.policy_store import Changes, Refused, SetData, Write
+from cabochon.transactions.changes import Changes, SetData, Write
+from cabochon.transactions.commit_result import Refused
 from cabochon_openfga.opening import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import RealOpenFga

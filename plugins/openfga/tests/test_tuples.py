@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, UnsupportedOperationError
 from cabochon_openfga.tuples import Condition, TupleKey, WireCondition, condition_of, facts_in, wire_tuple
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.abc
 import structlog
 
-from cabochon import __version__
+from cabochon.contract.agent_context import AgentContext, HostedRoutes
+from cabochon.contract.http_routes import HttpRoutesType
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.contract.service import ServiceType
 from cabochon.error_groups import bare_configuration_errors, configuration_error_in
-from cabochon.errors import CabochonError, ConfigurationError, PluginLoadError
-from cabochon.metrics import Metrics
-from cabochon.offline.store_backup import StoreBackup, open_store_backup
-from cabochon.pipeline import Pipeline, PipelineParts
-from cabochon.plugins import Plugins, Registered
-from cabochon.policy_store import PolicyStore, StoreTraits
-from cabochon.scheduler import Update
-from cabochon.service import AgentContext, HostedRoutes, HttpRoutesType, ServiceType
-from cabochon.settings import CoreSettings
-from cabochon.transaction_listener import TransactionListener
-from cabochon.transaction_log import TransactionRecord
-from cabochon.update_source import UpdateSource
+from cabochon.errors import ConfigurationError
+from cabochon.plugins.installed import Registered
+from cabochon.sync.pipeline import Pipeline
 
-__all__ = ["Agent", "open_agent"]
+__all__ = ["Agent"]
 
 log = structlog.get_logger()
 
@@ -190,105 +184,6 @@ def _wrong_setting(err: Exception) -> ConfigurationError | None:
     if isinstance(err, BaseExceptionGroup):
         return configuration_error_in(cast("BaseExceptionGroup[BaseException]", err))
     return err if isinstance(err, ConfigurationError) else None
-
-
-@asynccontextmanager
-async def open_agent(
-    plugins: Plugins,
-    settings: CoreSettings,
-    *,
-    environ: Mapping[str, str] | None = None,
-    store: PolicyStore | None = None,
-    source: UpdateSource | None = None,
-    listeners: Mapping[str, TransactionListener] | None = None,
-    observe: Callable[[Update, TransactionRecord], None] | None = None,
-    alone: bool = False,
-) -> AsyncGenerator[Agent]:
-    """Open the plugins that the settings name, and everything that goes with them.
-
-    Args:
-        plugins: what is installed.
-        settings: the core's.
-        environ: where plugins' settings are read from; None for the process's environment.
-        store: an open policy store of the type that the settings name, to use instead of opening one.
-        source: an open update source to use instead of the one that the settings name.
-        listeners: open transaction listeners by name, beside those that plugins offer.
-        observe: called with every update that ends, see `Pipeline`.
-        alone: leave out the services of phase `after_store`, such as an HTTP API: for a run that nobody else is to see.
-
-    Raises:
-        PluginNotFoundError: a setting names what is not installed.
-        ConfigurationError: a setting is wrong; the message names it.
-        PluginLoadError: a plugin can't be opened.
-    """
-    store_type = plugins.choose_policy_store(settings.policy_store_type)
-    source_type = plugins.choose_update_source(settings.update_source) if source is None else None
-    async with AsyncExitStack() as stack:
-        opened = partial(_opened, stack, environ)
-        if store is None:
-            store = await opened(store_type)
-        if source_type is not None:
-            source = await opened(source_type)
-        fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
-        reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
-        offered = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
-        backup = await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone))
-        parts = PipelineParts(
-            store=cast("PolicyStore", store),
-            source=cast("UpdateSource", source),
-            fetchers={
-                name.lower(): fetcher
-                for one, fetcher in fetchers.items()
-                for name in (one.name, *one.registration.aliases)
-            },
-            fetchers_by_scheme=_by_scheme(fetchers),
-            listeners={**offered, **(listeners or {})},
-            reporters_by_scheme=_by_scheme(reporters),
-            backup=backup,
-        )
-        log.info(
-            "agent.opened",
-            version=__version__,
-            policy_store=store_type.name,
-            update_source=type(source).__name__ if source_type is None else source_type.name,
-            plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
-        )
-        yield Agent(
-            Pipeline(parts, settings, observe=observe),
-            [
-                one
-                for one in plugins.services_for(store_type.name)
-                if not alone or one.registration.phase == "before_store"
-            ],
-            plugins.http_routes_for(store_type.name),
-            environ,
-            store_type.name,
-            parts.store.traits,
-        )
-
-
-async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
-    try:
-        return await stack.enter_async_context(offer.registration.open(offer.load_settings(environ)))
-    except CabochonError:
-        raise
-    except Exception as err:
-        msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
-        raise PluginLoadError(msg, plugin=offer.plugin) from err
-
-
-@asynccontextmanager
-async def _backup(settings: CoreSettings, store: str, *, wanted: bool) -> AsyncGenerator[StoreBackup | None]:
-    if not (wanted and settings.offline_mode_enabled):
-        yield None
-        return
-    interval_s = settings.store_backup_interval.total_seconds()
-    async with open_store_backup(settings.store_backup_path, interval_s=interval_s, store=store) as backup:
-        yield backup
-
-
-def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:
-    return {scheme.lower(): one for offer, one in opened.items() for scheme in offer.registration.schemes}
 
 
 async def _within(event: anyio.Event, name: str, what: str, metrics: Metrics) -> None:

@@ -8,13 +8,14 @@ import signal
 import anyio
 import click
 
-from cabochon.agent import Agent, open_agent
-from cabochon.fetch_providers import warn_of_modules
-from cabochon.plugins import Plugins
-from cabochon.print_config_cli import print_config
-from cabochon.settings import CoreSettings, load_settings
-from cabochon.settings_page import warn_of_unknown_variables
-from cabochon.settings_topics import GroupWithTopics, WithTopics
+from cabochon.agent.agent import Agent
+from cabochon.agent.opening import open_agent
+from cabochon.cli.print_config import print_config
+from cabochon.cli.topics import GroupWithTopics, WithTopics
+from cabochon.plugins.installed import Plugins
+from cabochon.settings.core import CoreSettings, load_settings
+from cabochon.settings.fetch_providers import warn_of_modules
+from cabochon.settings.page import warn_of_unknown_variables
 
 __all__ = ["agent", "load_agent_plugins"]
 

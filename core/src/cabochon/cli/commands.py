@@ -25,15 +25,15 @@ class CoreCommand:
 
 CORE_COMMANDS: Final[dict[str, CoreCommand]] = {
     "agent": CoreCommand(
-        summary="Run the agent that keeps a policy engine in sync.", target="cabochon.agent_cli:agent"
+        summary="Run the agent that keeps a policy engine in sync.", target="cabochon.cli.agent:agent"
     ),
-    "config": CoreCommand(summary="Show every setting: value, default, meaning.", target="cabochon.config_cli:config"),
+    "config": CoreCommand(summary="Show every setting: value, default, meaning.", target="cabochon.cli.config:config"),
     "plugins": CoreCommand(
-        summary="Show every installed plugin, and what it offers.", target="cabochon.plugins_cli:plugins"
+        summary="Show every installed plugin, and what it offers.", target="cabochon.cli.plugins:plugins"
     ),
     "sync": CoreCommand(
         summary="Load base data into a policy store once, and show how it went.",
-        target="cabochon.sync_cli:sync",
+        target="cabochon.cli.sync:sync",
         quiet=True,
     ),
 }

@@ -11,12 +11,12 @@ from dataclasses import asdict
 
 import click
 
+from cabochon.cli.plugins import installed_plugins
+from cabochon.cli.topics import TOPICS, topics_of
 from cabochon.errors import ConfigurationError
-from cabochon.plugins import Plugins
-from cabochon.plugins_cli import installed_plugins
-from cabochon.settings import CoreSettings
-from cabochon.settings_page import SettingRow, setting_rows, unknown_variables
-from cabochon.settings_topics import TOPICS, topics_of
+from cabochon.plugins.installed import Plugins
+from cabochon.settings.core import CoreSettings
+from cabochon.settings.page import SettingRow, setting_rows, unknown_variables
 
 __all__ = ["config"]
 

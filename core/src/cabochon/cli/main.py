@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from cabochon import __version__
-from cabochon.core_commands import CORE_COMMANDS
+from cabochon.cli.commands import CORE_COMMANDS
 from cabochon.error_groups import configuration_error_in
 from cabochon.errors import CabochonError, ConfigurationError, PluginConflictError, PluginLoadError
 
 if TYPE_CHECKING:
-    from cabochon.plugins import Plugins
-    from cabochon.service import CommandType
+    from cabochon.contract.command import CommandType
+    from cabochon.plugins.installed import Plugins
 
 __all__ = ["CommandLine", "main", "run"]
 
@@ -53,7 +53,7 @@ class CommandLine(click.Group):
     def _plugins(self) -> Plugins:
         if self.prepare:
             self.prepare(False)
-        from cabochon.plugins_cli import installed_plugins  # noqa: PLC0415 - loads every plugin
+        from cabochon.cli.plugins import installed_plugins  # noqa: PLC0415 - loads every plugin
 
         return installed_plugins()
 
@@ -152,11 +152,11 @@ def main() -> None:
 
 
 def _configure_logging(quiet: bool) -> None:  # noqa: FBT001 - its one argument
-    from cabochon.lean_imports import load_without_rich  # noqa: PLC0415 - `--version` does without
+    from cabochon.cli.lean_imports import load_without_rich  # noqa: PLC0415 - `--version` does without
 
     load_without_rich()
-    from cabochon.logging_setup import configure_logging  # noqa: PLC0415
-    from cabochon.settings import LogSettings, load_settings  # noqa: PLC0415
+    from cabochon.logs.setup import configure_logging  # noqa: PLC0415
+    from cabochon.settings.core import LogSettings, load_settings  # noqa: PLC0415
 
     try:
         settings = load_settings(LogSettings)

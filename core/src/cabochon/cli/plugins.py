@@ -6,8 +6,8 @@ import json
 
 import click
 
-from cabochon.plugins import InstalledPlugin, Plugins
-from cabochon.settings import DiscoverySettings, load_settings
+from cabochon.plugins.installed import InstalledPlugin, Plugins
+from cabochon.settings.core import DiscoverySettings, load_settings
 
 __all__ = ["installed_plugins", "plugins"]
 
@@ -59,7 +59,7 @@ def _print_table(found: Plugins) -> None:
     from rich.table import Table  # noqa: PLC0415 - only people who look at tables wait for it
     from rich.text import Text  # noqa: PLC0415
 
-    from cabochon.tables import print_table  # noqa: PLC0415
+    from cabochon.cli.tables import print_table  # noqa: PLC0415
 
     table = Table("Plugin", "Distribution", "State", "Offers", box=None, pad_edge=False)
     for plugin in found.installed:

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 import click
 
 from cabochon import __version__
+from cabochon.cli.plugins import installed_plugins
 from cabochon.errors import CabochonError, ConfigurationError
-from cabochon.plugins import Plugins, Registered
-from cabochon.plugins_cli import installed_plugins
-from cabochon.settings import CoreSettings, load_settings
-from cabochon.settings_page import SettingRow, UnknownVariable, setting_rows, unknown_variables
+from cabochon.plugins.installed import Plugins, Registered
+from cabochon.settings.core import CoreSettings, load_settings
+from cabochon.settings.page import SettingRow, UnknownVariable, setting_rows, unknown_variables
 
 __all__ = ["AgentConfig", "agent_config", "print_config"]
 

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 import anyio
 import click
 
-from cabochon.agent import open_agent
-from cabochon.agent_cli import load_agent_plugins
-from cabochon.base_data_source import BaseDataSource, parse_data_sources
+from cabochon.agent.opening import open_agent
+from cabochon.cli.agent import load_agent_plugins
 from cabochon.errors import ConfigurationError, FetchError
-from cabochon.plugins import Plugins
-from cabochon.scheduler import EntryState, Update
+from cabochon.kit.base_data_source import BaseDataSource, parse_data_sources
+from cabochon.plugins.installed import Plugins
 from cabochon.schemas import DataSourceConfig
-from cabochon.settings import CoreSettings, load_settings
-from cabochon.transaction_log import TransactionRecord
+from cabochon.settings.core import CoreSettings, load_settings
+from cabochon.sync.rules.update import EntryState, Update
+from cabochon.transactions.records import TransactionRecord
 from cabochon.urls import masked_url
 
 __all__ = ["EntryOutcome", "sync"]
@@ -161,7 +161,7 @@ def _print_table(outcomes: list[EntryOutcome]) -> None:
     from rich.table import Table  # noqa: PLC0415 - only people who look wait for it
     from rich.text import Text  # noqa: PLC0415
 
-    from cabochon.tables import print_table  # noqa: PLC0415
+    from cabochon.cli.tables import print_table  # noqa: PLC0415
 
     table = Table("dst_path", "fetched", "saved", "bytes", "seconds", "url", box=None, pad_edge=False)
     for one in outcomes:

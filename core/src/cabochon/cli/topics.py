@@ -10,11 +10,11 @@ from typing import Any, Final
 import click
 from pydantic_settings import BaseSettings
 
+from cabochon.cli.plugins import installed_plugins
 from cabochon.errors import ConfigurationError
-from cabochon.plugins import Plugins, Registered
-from cabochon.plugins_cli import installed_plugins
-from cabochon.settings import CoreSettings
-from cabochon.settings_model import PREFIX, variables_of
+from cabochon.plugins.installed import Plugins, Registered
+from cabochon.settings.core import CoreSettings
+from cabochon.settings.model import PREFIX, variables_of
 
 __all__ = ["TOPICS", "GroupWithTopics", "Topic", "WithTopics", "topics_of"]
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_settings import BaseSettings
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 
 if TYPE_CHECKING:
-    from cabochon.policy_store import Change
-    from cabochon.transaction_log import TransactionLog, TransactionRecord
+    from cabochon.transactions.changes import Change
+    from cabochon.transactions.log import TransactionLog
+    from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["TransactionListener", "TransactionListenerType"]
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Literal
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+import msgspec
+from msgspec import Struct
+
+from cabochon.documents import json_values
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError
-from cabochon.json_values import JsonError
-from cabochon.policy_store import PatchOperation
 from cabochon.schemas import JSONPatchAction
 
-__all__ = ["parse"]
+__all__ = ["PatchOperation", "parse"]
+
+
+class PatchOperation(Struct, frozen=True, gc=False):
+    """One operation of a JSON patch (RFC 6902), its pointers read.
+
+    Attributes:
+        op: "add", "remove", "replace", "move", "copy" or "test".
+        path: below the patched document; a last segment `-` appends to an array.
+        value: raw JSON, for add, replace and test.
+        source: the `from` of move and copy.
+    """
+
+    op: Literal["add", "remove", "replace", "move", "copy", "test"]
+    path: DocumentPath
+    value: bytes | None = None
+    source: DocumentPath | None = None
+
 
 _actions = msgspec.json.Decoder(list[JSONPatchAction])
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import JsonTree
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
-from cabochon.json_values import JsonTree
-from cabochon.policy_store import PatchOperation
 
 __all__ = ["MISSING", "Holder", "Undo", "find", "patch", "put", "remove", "rollback", "translate"]
 

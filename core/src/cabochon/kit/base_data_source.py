@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from cabochon.contract.update_source import Connected, SourceEvent, UpdateSource
 from cabochon.errors import ConfigurationError
-from cabochon.schemas import (
-    DataSourceConfig,
-    DataSourceEntryWithPollingInterval,
-    PolicyBundle,
-    ServerDataSourceConfig,
-)
-from cabochon.update_source import Connected, SourceEvent, UpdateSource
+from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, PolicyBundle, ServerDataSourceConfig
 from cabochon.urls import masked_url
 
 __all__ = ["BaseDataSource", "parse_data_sources"]

@@ -9,13 +9,13 @@ from typing import Any
 
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["PlainLines"]
+__all__ = ["PlainRenderer"]
 
 _RARE = frozenset({"exc_info", "exception", "stack", "logger", "logger_name"})
 _QUOTED = frozenset(" \t=\r\n\"'")
 
 
-class PlainLines:
+class PlainRenderer:
     """Renders an event as `timestamp [level] event key=value ...`, keys sorted.
 
     `console` renders the rare ones: with a traceback, of a library's logger, or without one of the three columns.

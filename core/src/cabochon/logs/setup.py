@@ -12,9 +12,9 @@ import msgspec
 import structlog
 from structlog.typing import Processor
 
-from cabochon.log_file import LogFile
-from cabochon.plain_lines import PlainLines
-from cabochon.settings import LogSettings
+from cabochon.logs.file import LogFile
+from cabochon.logs.plain_renderer import PlainRenderer
+from cabochon.settings.core import LogSettings
 
 __all__ = ["configure_logging"]
 
@@ -92,7 +92,7 @@ def _file(settings: LogSettings) -> LogFile:
 
 def _for_people(*, colours: bool) -> Processor:
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-    return console if colours else PlainLines(console)
+    return console if colours else PlainRenderer(console)
 
 
 def _with_pid(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -21,8 +21,8 @@ from typing import Any, Literal, cast
 import pluggy
 import structlog
 
-from cabochon import hookspecs
-from cabochon._registrations import KINDS, BadRegistrationError, Kind, R, Registration, accept
+from cabochon.contract import hookspecs
+from cabochon.plugins.kinds import KINDS, BadRegistrationError, Kind, R, Registration, accept
 
 __all__ = ["Candidate", "InstalledPlugin", "Offer", "PluginLoader"]
 

@@ -18,20 +18,22 @@ from typing import Any, TypeVar
 import structlog
 from pydantic_settings import BaseSettings
 
-from cabochon import _registrations as kinds
-from cabochon._discovery import Candidate, InstalledPlugin, Offer, PluginLoader
-from cabochon._offers import ByName, Registered, find_conflicts, registered
-from cabochon._registrations import KINDS, Kind, R
-from cabochon.backbone import BackboneType
-from cabochon.callback_reporter import CallbackReporterType
-from cabochon.core_commands import CORE_COMMANDS
+from cabochon.cli.commands import CORE_COMMANDS
+from cabochon.contract.backbone import BackboneType
+from cabochon.contract.callback_reporter import CallbackReporterType
+from cabochon.contract.command import CommandType
+from cabochon.contract.fetcher import FetcherType
+from cabochon.contract.hookspecs import PROJECT
+from cabochon.contract.http_routes import HttpRoutesType
+from cabochon.contract.policy_store import PolicyStoreType
+from cabochon.contract.service import ServiceType
+from cabochon.contract.transaction_listener import TransactionListenerType
+from cabochon.contract.update_source import UpdateSourceType
 from cabochon.errors import ConfigurationError, PluginConflictError, PluginLoadError, PluginNotFoundError
-from cabochon.fetcher import FetcherType
-from cabochon.hookspecs import PROJECT
-from cabochon.policy_store import PolicyStoreType
-from cabochon.service import CommandType, HttpRoutesType, ServiceType
-from cabochon.transaction_listener import TransactionListenerType
-from cabochon.update_source import UpdateSourceType
+from cabochon.plugins import kinds
+from cabochon.plugins.discovery import Candidate, InstalledPlugin, Offer, PluginLoader
+from cabochon.plugins.kinds import KINDS, Kind, R
+from cabochon.plugins.offers import ByName, Registered, find_conflicts, registered
 
 __all__ = ["ByName", "InstalledPlugin", "Plugins", "Registered"]
 

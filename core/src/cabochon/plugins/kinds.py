@@ -9,14 +9,16 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic_settings import BaseSettings
 
-from cabochon.backbone import BackboneType
-from cabochon.callback_reporter import CallbackReporterType
-from cabochon.fetcher import FetcherType
-from cabochon.policy_store import PolicyStoreType
-from cabochon.service import CommandType, HttpRoutesType, ServiceType
-from cabochon.settings_model import PREFIX, variables_of
-from cabochon.transaction_listener import TransactionListenerType
-from cabochon.update_source import UpdateSourceType
+from cabochon.contract.backbone import BackboneType
+from cabochon.contract.callback_reporter import CallbackReporterType
+from cabochon.contract.command import CommandType
+from cabochon.contract.fetcher import FetcherType
+from cabochon.contract.http_routes import HttpRoutesType
+from cabochon.contract.policy_store import PolicyStoreType
+from cabochon.contract.service import ServiceType
+from cabochon.contract.transaction_listener import TransactionListenerType
+from cabochon.contract.update_source import UpdateSourceType
+from cabochon.settings.model import PREFIX, variables_of
 
 __all__ = [
     "BACKBONES",

@@ -9,9 +9,9 @@ from typing import Any, Generic
 
 from pydantic_settings import BaseSettings
 
-from cabochon._discovery import InstalledPlugin, Offer
-from cabochon._registrations import R, claims
-from cabochon.settings_model import load_settings
+from cabochon.plugins.discovery import InstalledPlugin, Offer
+from cabochon.plugins.kinds import R, claims
+from cabochon.settings.model import load_settings
 
 __all__ = ["ByName", "Registered", "find_conflicts", "registered"]
 

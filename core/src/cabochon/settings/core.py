@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
-import msgspec
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
-from cabochon.fetch_providers import OWN_PROVIDERS
-from cabochon.log_settings import LogSettings
 from cabochon.schemas import UpdateCallback
-from cabochon.settings_model import CommaList, Masked, Seconds, Settings, load_settings
+from cabochon.settings.conn_retry import NO_TIME, ConnRetryOptions
+from cabochon.settings.fetch_providers import OWN_PROVIDERS
+from cabochon.settings.log import LogSettings
+from cabochon.settings.model import CommaList, Masked, Seconds, Settings, load_settings
+from cabochon.settings.notation import CALLBACK_CONFIG, callback_config_of, callbacks_of
 
 __all__ = [
     "CommaList",
-    "ConnRetryOptions",
     "CoreSettings",
     "DiscoverySettings",
     "LogSettings",
@@ -29,103 +27,8 @@ __all__ = [
     "load_settings",
 ]
 
-_CALLBACK_CONFIG: dict[str, Any] = {
-    "method": "post",
-    "headers": {"content-type": "application/json"},
-    "process_data": False,
-}
-_NONE = timedelta(0)
-_MINUTE = timedelta(minutes=1)
-
 
 # ------------------------------------------------------------------------------------------- how values are written
-
-
-class _JsonNames(ast.NodeTransformer):
-    """Let `true`, `false` and `null` stand in a Python literal, as people mix them."""
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        names = {"true": True, "false": False, "null": None}
-        return ast.copy_location(ast.Constant(names[node.id]), node) if node.id in names else node
-
-
-def _literal(text: str) -> object:
-    """Read JSON, or a Python literal with tuples as the peer's page shows; nothing in it is ever executed."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(_JsonNames().visit(ast.parse(text.strip(), mode="eval")))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise ValueError(
-            'should be {"callbacks": [...]} or [...] with URLs and [URL, config] pairs inside, '
-            "or URLs separated by commas"
-        ) from None
-
-
-def _callbacks(value: object) -> object:
-    """Read every notation of `OPAL_DEFAULT_UPDATE_CALLBACKS`."""
-    if isinstance(value, str):
-        structured = value.lstrip().startswith(("{", "[", "("))
-        value = _literal(value) if structured else [url.strip() for url in value.split(",") if url.strip()]
-    if isinstance(value, UpdateCallback):
-        return value
-    if isinstance(value, list | tuple):
-        value = {"callbacks": _targets(list(cast("list[object]", value)))}
-    try:
-        return msgspec.convert(value, UpdateCallback)
-    except msgspec.ValidationError as err:
-        raise ValueError(f"should list URLs and [URL, config] pairs: {err}") from None
-
-
-def _targets(value: list[object]) -> list[object]:
-    """Take `("url", {...})`, one pair without the list around it, for a list of that one pair."""
-    match value:
-        case [str(), dict()]:
-            return [value]
-        case _:
-            return value
-
-
-def _callback_config(value: object) -> object:
-    if isinstance(value, str):
-        value = _literal_object(value)
-    return {**_CALLBACK_CONFIG, **cast("dict[str, Any]", value)} if isinstance(value, dict) else value
-
-
-def _literal_object(text: str) -> object:
-    try:
-        return _literal(text)
-    except ValueError:
-        raise ValueError('should be a JSON object, such as {"method": "post", "headers": {}}') from None
-
-
-class ConnRetryOptions(BaseModel):
-    """How to retry, with the peer's names and defaults: what a JSON value leaves out is taken from here.
-
-    Every wait is cut by up to a half at random, so that many agents spread out.
-
-    Attributes:
-        wait_strategy: the same wait each time ("fixed"), or twice as long each time (both others).
-        wait_time: the wait, or the first of them.
-        attempts: tries in all.
-        max_wait: no wait is longer; None for no limit.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    wait_strategy: Literal["fixed", "exponential", "random_exponential"] = "fixed"
-    wait_time: Annotated[Seconds, Field(ge=_NONE)] = timedelta(seconds=2)
-    attempts: Annotated[int, Field(ge=1)] = 2
-    max_wait: Annotated[Seconds, Field(ge=_NONE)] | None = None
-
-    @property
-    def longest_wait(self) -> timedelta:
-        """No wait between two tries is longer than this; a minute where nothing else is said."""
-        if self.wait_strategy == "fixed":
-            return self.wait_time
-        return self.max_wait if self.max_wait is not None else _MINUTE
 
 
 # --------------------------------------------------------------------------------------------------- the settings
@@ -190,7 +93,7 @@ class CoreSettings(DiscoverySettings, LogSettings):
         validation_alias="OPAL_STORE_BACKUP_INTERVAL",
         description="Seconds between two backups at least. The first change after a pause is written at once; of what "
         "came in between, a crash may cost the last interval.",
-        ge=_NONE,
+        ge=NO_TIME,
     )
     default_connectivity_disabled: bool = Field(
         default=False,
@@ -216,7 +119,7 @@ class CoreSettings(DiscoverySettings, LogSettings):
         default=timedelta(seconds=10),
         validation_alias="OPAL_FETCHING_CALLBACK_TIMEOUT",
         description="Deadline for all fetches of a live update, retries included, in seconds.",
-        gt=_NONE,
+        gt=NO_TIME,
     )
     data_updater_conn_retry: ConnRetryOptions = Field(
         default=ConnRetryOptions(
@@ -233,7 +136,7 @@ class CoreSettings(DiscoverySettings, LogSettings):
         default=timedelta(seconds=60),
         validation_alias="OPAL_FETCH_RETRY_MAX_WAIT",
         description="Longest wait between two tries, in the background, of a fetch that failed, in seconds.",
-        gt=_NONE,
+        gt=NO_TIME,
     )
 
     # ----------------------------------------------------------------------------------------------- writing
@@ -241,7 +144,7 @@ class CoreSettings(DiscoverySettings, LogSettings):
         default=timedelta(seconds=5),
         validation_alias="OPAL_COMMIT_TIMEOUT",
         description="Deadline of one commit into the policy store, in seconds; then the store counts as down.",
-        gt=_NONE,
+        gt=NO_TIME,
     )
     probe_enabled: bool = Field(
         default=True,
@@ -254,14 +157,14 @@ class CoreSettings(DiscoverySettings, LogSettings):
         validation_alias=AliasChoices("OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS", "OPAL_PROBE_INTERVAL"),
         description="How often an idle policy store is asked, in seconds; more than 5 counts as 5, so that an emptied "
         "one is found in time.",
-        gt=_NONE,
+        gt=NO_TIME,
     )
     probe_timeout: Seconds = Field(
         default=timedelta(seconds=3),
         validation_alias="OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS",
         description="How long to wait for the policy store's answer to that, in seconds; more than 5 counts as 5. A "
         "store that hangs is found after interval and timeout.",
-        gt=_NONE,
+        gt=NO_TIME,
     )
     pipeline_max_updates: int = Field(
         default=10_000,
@@ -282,14 +185,14 @@ class CoreSettings(DiscoverySettings, LogSettings):
         validation_alias="OPAL_SHOULD_REPORT_ON_DATA_UPDATES",
         description="Report how each data update went to the callbacks.",
     )
-    default_update_callbacks: Annotated[UpdateCallback, BeforeValidator(_callbacks), Masked()] = Field(
+    default_update_callbacks: Annotated[UpdateCallback, BeforeValidator(callbacks_of), Masked()] = Field(
         default=UpdateCallback(),
         validation_alias="OPAL_DEFAULT_UPDATE_CALLBACKS",
         description='Who gets every report: {"callbacks": [...]} or [...] with URLs and [URL, config] pairs inside, '
         "or URLs separated by commas.",
     )
-    default_update_callback_config: Annotated[Mapping[str, Any], BeforeValidator(_callback_config), Masked()] = Field(
-        default=_CALLBACK_CONFIG,
+    default_update_callback_config: Annotated[Mapping[str, Any], BeforeValidator(callback_config_of), Masked()] = Field(
+        default=CALLBACK_CONFIG,
         validation_alias="OPAL_DEFAULT_UPDATE_CALLBACK_CONFIG",
         description="How reports are sent where a callback has no config of its own, as JSON; what it leaves out "
         "stays as in the default.",
@@ -304,5 +207,5 @@ class CoreSettings(DiscoverySettings, LogSettings):
         default=timedelta(seconds=10),
         validation_alias="OPAL_REPORT_TIMEOUT",
         description="Deadline of one delivery of a report, in seconds.",
-        gt=_NONE,
+        gt=NO_TIME,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cabochon.settings_model import CommaList, Settings
+from cabochon.settings.model import CommaList, Settings
 
 __all__ = ["LogLevel", "LogSettings"]
 

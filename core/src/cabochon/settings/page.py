@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cabochon.errors import ConfigurationError
-from cabochon.peer_variables import why_unread
-from cabochon.settings_model import MASK, PREFIX, is_secret, load_settings, masked_urls, variables_of
+from cabochon.settings.model import MASK, PREFIX, is_secret, load_settings, masked_urls, variables_of
+from cabochon.settings.peer_variables import why_unread
 
 __all__ = ["SettingRow", "UnknownVariable", "setting_rows", "unknown_variables", "warn_of_unknown_variables"]
 

@@ -36,7 +36,7 @@ class PeerVariable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 @cache
 def peer_variables() -> Mapping[str, PeerVariable]:
     """Return every variable of OPAL's by its name."""
-    text = resources.files("cabochon").joinpath("opal_variables.json").read_bytes()
+    text = resources.files("cabochon.settings").joinpath("opal_variables.json").read_bytes()
     return msgspec.json.decode(text, type=dict[str, PeerVariable])
 
 

@@ -12,39 +12,47 @@ import anyio.abc
 import structlog
 
 from cabochon.backoff import Backoff
-from cabochon.callback_register import CallbackRegister
-from cabochon.callback_reporter import CallbackReporter
-from cabochon.change_compiler import ChangeCompiler
-from cabochon.committer import CommitLimits, Committer
-from cabochon.connectivity import Connectivity
-from cabochon.data_updater import DataLimits, DataUpdater
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import DocumentPath
-from cabochon.engine_access import EngineAccess
-from cabochon.engine_recovery import EngineRecovery
-from cabochon.engine_sender import EngineAway, EngineSender
-from cabochon.engine_view import Dirty, EngineView
+from cabochon.contract.callback_reporter import CallbackReporter
+from cabochon.contract.fetcher import Fetcher
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.contract.update_source import (
+    Connected,
+    DataUpdateReceived,
+    Disconnected,
+    PolicyChanged,
+    SourceEvent,
+    UpdateSource,
+)
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.fetcher import Fetcher
-from cabochon.fetching import FetchPool, FetchRetry
-from cabochon.listener_panel import ListenerPanel
-from cabochon.metrics import Metrics
-from cabochon.offline.store_backup import StoreBackup
-from cabochon.policy_store import PolicyStore
-from cabochon.policy_updater import PolicyUpdater, PolicyWriter
-from cabochon.probing import probing
-from cabochon.reporting import PendingReport, Reporting, ReportLimits
-from cabochon.retry_book import RetryBook
-from cabochon.scheduler import Entry, Kind, Scheduler, Update
-from cabochon.settings import CoreSettings
-from cabochon.source_calls import SourceCalls
-from cabochon.transaction import Transaction, TransactionalStore
-from cabochon.transaction_listener import TransactionListener
-from cabochon.transaction_log import TransactionLog, TransactionRecord
-from cabochon.transaction_record import policy_record
-from cabochon.update_end import Caller, UpdateEnd
-from cabochon.update_source import Connected, DataUpdateReceived, Disconnected, PolicyChanged, SourceEvent, UpdateSource
-from cabochon.update_trace import Traces
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.backup.store_backup import StoreBackup
+from cabochon.sync.desired.compiler import ChangeCompiler
+from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.committer import CommitLimits, Committer
+from cabochon.sync.engine.listeners import ListenerPanel
+from cabochon.sync.engine.probe_options import ProbeOptions
+from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
+from cabochon.sync.engine.sender import EngineAway, EngineSender
+from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.intake.connectivity import Connectivity
+from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
+from cabochon.sync.intake.fetching import FetchPool, FetchRetry
+from cabochon.sync.intake.policy_updater import PolicyUpdater, PolicyWriter
+from cabochon.sync.intake.source_calls import SourceCalls
+from cabochon.sync.intake.transactional_store import Transaction, TransactionalStore
+from cabochon.sync.outcome.callback_register import CallbackRegister
+from cabochon.sync.outcome.endings import Caller, Endings
+from cabochon.sync.outcome.reports import PendingReport, Reporting, ReportLimits
+from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.rules.records import policy_record
+from cabochon.sync.rules.retry_book import RetryBook
+from cabochon.sync.rules.scheduler import Scheduler
+from cabochon.sync.rules.update import Entry, Kind, Update
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["Pipeline", "PipelineParts"]
 
@@ -112,7 +120,7 @@ class Pipeline:
         self._scheduler = Scheduler()
         self.reporting = self._build_reporting()
         self._book = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
-        self.end = UpdateEnd(
+        self.end = Endings(
             self._scheduler,
             self._book,
             self.reporting,
@@ -168,7 +176,7 @@ class Pipeline:
     def _build_committer(self) -> Committer:
         settings = self._settings
         timeout_s = settings.commit_deadline.total_seconds()
-        probe = probing(settings)
+        probe = ProbeOptions.of(settings)
         compiler = ChangeCompiler(
             self._view.store, self._view.desired, self._panel.owned_paths, diverged=self._diverged
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import anyio
 
+from cabochon.contract.policy_store import PolicyStore
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import STATE, Applied, Blame, Changes, PolicyStore, Refused
 from cabochon.testing._commits import MISSING, delete, land, put, refuse, writes
 from cabochon.testing._documents import DocumentTests
+from cabochon.transactions.changes import Changes
+from cabochon.transactions.commit_result import STATE, Applied, Blame, Refused
 
 __all__ = ["AtomicityTests"]
 

@@ -6,22 +6,13 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import encode
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.json_values import encode
-from cabochon.policy_store import (
-    Applied,
-    Change,
-    Changes,
-    CommitResult,
-    DeleteData,
-    PatchData,
-    PatchOperation,
-    PolicyStore,
-    Refused,
-    SetData,
-    Write,
-)
+from cabochon.transactions.changes import Change, Changes, DeleteData, PatchData, SetData, Write
+from cabochon.transactions.commit_result import Applied, CommitResult, Refused
 
 __all__ = ["MISSING", "add", "at", "delete", "land", "patch", "put", "refuse", "remove", "replace", "writes"]
 

@@ -6,20 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from cabochon.document_path import ROOT, DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsExport, SupportsReadBack
+from cabochon.documents.json_values import decode
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PathConflictError
-from cabochon.json_values import decode
-from cabochon.policy_store import (
-    Applied,
-    Changes,
-    PolicyStore,
-    Refused,
-    SetData,
-    SupportsExport,
-    SupportsReadBack,
-)
 from cabochon.testing._commits import MISSING, at, delete, land, put, refuse, writes
 from cabochon.testing._every_store import StoreTests
+from cabochon.transactions.changes import Changes, SetData
+from cabochon.transactions.commit_result import Applied, Refused
 
 __all__ = ["DocumentTests"]
 

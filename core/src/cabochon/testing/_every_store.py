@@ -9,20 +9,8 @@ from typing import ClassVar, Final, NoReturn, TypeVar
 import anyio
 import pytest
 
-from cabochon.document_path import DocumentPath
-from cabochon.errors import StoreUnavailableError, UnsupportedOperationError
-from cabochon.policy_store import (
-    Applied,
-    Change,
-    Changes,
-    DeleteData,
-    DeletePolicy,
-    PatchData,
-    PatchOperation,
-    PolicyStore,
-    ReplacePolicies,
-    SetData,
-    SetPolicy,
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import (
     SupportsExport,
     SupportsJsonPatch,
     SupportsMarker,
@@ -30,10 +18,23 @@ from cabochon.policy_store import (
     SupportsReadBack,
     SupportsRestartToken,
     SupportsValidation,
-    Unknown,
 )
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import DocumentPath
+from cabochon.errors import StoreUnavailableError, UnsupportedOperationError
 from cabochon.testing._commits import land, refuse, writes
 from cabochon.testing._contract import Contract
+from cabochon.transactions.changes import (
+    Change,
+    Changes,
+    DeleteData,
+    DeletePolicy,
+    PatchData,
+    ReplacePolicies,
+    SetData,
+    SetPolicy,
+)
+from cabochon.transactions.commit_result import Applied, Unknown
 
 __all__ = ["POWERS", "StoreTests"]
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import anyio
 
-from cabochon.backbone import Backbone, LogRecord, NewRecord
+from cabochon.contract.backbone import Backbone, LogRecord, NewRecord
 
 __all__ = ["PROMPT_S", "Opened", "data", "followed", "numbers", "read_all"]
 

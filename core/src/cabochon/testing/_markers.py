@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsMarker, SupportsOwnership
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError
-from cabochon.policy_store import (
-    Change,
-    Changes,
-    CommitResult,
-    Guard,
-    Marker,
-    PolicyStore,
-    SupportsMarker,
-    SupportsOwnership,
-)
 from cabochon.testing._commits import MISSING, at, land, put, writes
 from cabochon.testing._documents import DocumentTests
+from cabochon.transactions.changes import Change, Changes, Guard, Marker
+from cabochon.transactions.commit_result import CommitResult
 
 __all__ = ["MarkerTests"]
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cabochon.policy_store import Applied, Changes, PatchOperation, PolicyStore, SupportsJsonPatch
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsJsonPatch
+from cabochon.documents.json_patch import PatchOperation
 from cabochon.testing._commits import MISSING, add, delete, land, patch, put, refuse, remove, replace, writes
 from cabochon.testing._documents import DocumentTests
+from cabochon.transactions.changes import Changes
+from cabochon.transactions.commit_result import Applied
 
 __all__ = ["PatchTests"]
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from cabochon.policy_store import (
-    DeletePolicy,
-    PolicyStore,
-    ReplacePolicies,
-    SetPolicy,
-    SupportsReadBack,
-    SupportsValidation,
-)
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsReadBack, SupportsValidation
 from cabochon.testing._commits import land, put
 from cabochon.testing._every_store import StoreTests
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 
 __all__ = ["PolicyTests"]
 

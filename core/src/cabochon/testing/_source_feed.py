@@ -13,9 +13,9 @@ import anyio
 import msgspec
 import pytest
 
-from cabochon import json_values
+from cabochon.contract.update_source import DataUpdateReceived, SourceEvent, UpdateSource
+from cabochon.documents import json_values
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.update_source import DataUpdateReceived, SourceEvent, UpdateSource
 
 __all__ = [
     "QUIET_S",

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from cabochon.backbone import Backbone, BackboneType, Bounds, LogRecord, NewRecord, Retention
+from cabochon.contract.backbone import Backbone, BackboneType, Bounds, LogRecord, NewRecord, Retention
 from cabochon.errors import LogTrimmedError
 from cabochon.testing._contract import Contract
 from cabochon.testing._log_records import PROMPT_S, Opened, data, followed, numbers, read_all

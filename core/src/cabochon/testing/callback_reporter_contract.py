@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from cabochon.callback_reporter import Callback, CallbackReporter, CallbackReporterType
+from cabochon.contract.callback_reporter import Callback, CallbackReporter, CallbackReporterType
 from cabochon.errors import ReportError
 from cabochon.testing._contract import Contract
 from cabochon.testing._watch import Watch

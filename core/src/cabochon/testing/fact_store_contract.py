@@ -1,4 +1,4 @@
-'''Contract kit for stores built on `cabochon.facts`: what an engine must do with a call, and what comes of it all.
+'''Contract kit for stores built on `cabochon.kit.facts`: what an engine must do with a call, and what comes of it all.
 
     class TestAcmeStore(FactStoreContract):
         """The Acme store keeps the contract."""
@@ -29,13 +29,14 @@ from typing import Any, ClassVar, TypeAlias
 import anyio
 import pytest
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PathConflictError, StoreRejectedError, StoreUnavailableError
-from cabochon.facts import UNOWNED, Call, FactSetStore
-from cabochon.policy_store import Applied, Changes, DeleteData, Refused, SetData
+from cabochon.kit.facts import UNOWNED, Call, FactSetStore
 from cabochon.testing._commits import at, delete, land, refuse, writes
 from cabochon.testing.policy_store_contract import PolicyStoreContract
+from cabochon.transactions.changes import Changes, DeleteData, SetData
+from cabochon.transactions.commit_result import Applied, Refused
 
 __all__ = ["FactStoreContract"]
 

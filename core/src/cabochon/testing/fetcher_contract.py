@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import pytest
 
-from cabochon import json_values
+from cabochon.contract.fetcher import Fetcher, FetcherType
+from cabochon.documents import json_values
 from cabochon.errors import FetchError, FetchTimeoutError
-from cabochon.fetcher import Fetcher, FetcherType
 from cabochon.testing._contract import Contract
 from cabochon.testing._fetch_source import FetchEntry, FetchSource
 from cabochon.testing._watch import Watch

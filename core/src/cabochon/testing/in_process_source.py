@@ -9,8 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
-from cabochon.update_source import (
+from cabochon.contract.update_source import (
     Connected,
     DataUpdateReceived,
     Disconnected,
@@ -18,6 +17,7 @@ from cabochon.update_source import (
     SourceEvent,
     UpdateSource,
 )
+from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 
 __all__ = ["InProcessSource"]
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from cabochon.backbone import Backbone, Bounds, LogRecord, Retention
+from cabochon.contract.backbone import Backbone, Bounds, LogRecord, Retention
 from cabochon.errors import BackboneError
 from cabochon.testing._log_records import PROMPT_S, Opened, data, followed, numbers, read_all
 from cabochon.testing.backbone_contract import BackboneContract

@@ -13,14 +13,15 @@ import anyio
 import msgspec
 import pytest
 
-from cabochon import json_values
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.policy_store import Change, DeleteData, DeletePolicy, PatchData, SetData, SetPolicy
+from cabochon.contract.transaction_listener import TransactionListener, TransactionListenerType
+from cabochon.documents import json_values
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.schemas import RemoteStatus
 from cabochon.testing._contract import Contract
 from cabochon.testing._watch import Watch
-from cabochon.transaction_listener import TransactionListener, TransactionListenerType
-from cabochon.transaction_log import FailedPath, InitialSource, TransactionLog, TransactionRecord
+from cabochon.transactions.changes import Change, DeleteData, DeletePolicy, PatchData, SetData, SetPolicy
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import FailedPath, InitialSource, TransactionRecord
 
 __all__ = ["TransactionListenerContract"]
 

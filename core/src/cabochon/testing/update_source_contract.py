@@ -9,12 +9,12 @@ import anyio
 import msgspec
 import pytest
 
+from cabochon.contract.update_source import Connected, UpdateSource, UpdateSourceType
 from cabochon.schemas import DataUpdate
 from cabochon.testing import _source_feed as side
 from cabochon.testing._contract import Contract
 from cabochon.testing._source_feed import QUIET_S, UpdateFeed, made
 from cabochon.testing._watch import Watch
-from cabochon.update_source import Connected, UpdateSource, UpdateSourceType
 
 __all__ = ["UpdateFeed", "UpdateSourceContract"]
 

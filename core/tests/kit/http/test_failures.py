@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from cabochon.network_failures import network_failure
+from cabochon.kit.http.failures import network_failure
 
 
 def wrapped(cause: BaseException) -> BaseException:

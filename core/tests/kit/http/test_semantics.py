@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabochon.http_semantics import HeaderError, header_fields, may_succeed_later, retry_after_s
+from cabochon.kit.http.semantics import HeaderError, header_fields, may_succeed_later, retry_after_s
 
 EPOCH = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, RFC 9110's example
 

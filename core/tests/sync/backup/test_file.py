@@ -19,13 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import ROOT, DocumentPath
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.offline.backup_file import BackupFile, BackupState, UnusableBackupError, moved_aside
-from cabochon.offline.journal import ChangeJournal
-from cabochon.offline.rows import end_of, key_of, path_from
-from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.sync.backup.file import BackupFile, BackupState, UnusableBackupError, moved_aside
+from cabochon.sync.backup.rows import end_of, key_of, path_from
+from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.sync.desired.state import DesiredState
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 SEGMENTS = st.sampled_from(["a", "b", "a0", "a/", "~", "", "ü", "\0", "\U0001f600"])
 PATHS = st.lists(SEGMENTS, max_size=3).map(DocumentPath)
@@ -280,11 +281,11 @@ def test_any_changed_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import DocumentPath
-from cabochon.offline.backup_file import BackupFile, BackupState
-from cabochon.offline.journal import ChangeJournal
-from cabochon.policy_store import SetData
+from cabochon.sync.desired.state import DesiredState
+from cabochon.documents.path import DocumentPath
+from cabochon.sync.backup.file import BackupFile, BackupState
+from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.transactions.changes import SetData
 
 file = BackupFile.open(Path(sys.argv[1]))
 loaded = file.load()

@@ -1,7 +1,8 @@
 """A document with its edits is one document, whatever the edits are."""
 
-from cabochon import DocumentPath, PatchData, json_patch, json_values
-from cabochon.edited_document import fold_edits
+from cabochon import DocumentPath, PatchData
+from cabochon.documents import json_patch, json_values
+from cabochon.sync.desired.document import fold_edits
 
 
 def test_edit_that_nests_a_document_too_deeply_to_be_written_is_left_out() -> None:

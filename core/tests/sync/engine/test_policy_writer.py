@@ -11,20 +11,13 @@ import pytest
 from trio.testing import MockClock
 
 from cabochon.backoff import Backoff
-from cabochon.desired_state import DesiredState
-from cabochon.engine_sender import EngineAway
+from cabochon.contract.policy_store import PolicyStore, StoreTraits
 from cabochon.errors import StoreUnavailableError
-from cabochon.policy_store import (
-    Change,
-    Changes,
-    CommitResult,
-    DeletePolicy,
-    PolicyStore,
-    ReplacePolicies,
-    SetPolicy,
-    StoreTraits,
-)
-from cabochon.policy_updater import PolicyWriter
+from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.intake.policy_updater import PolicyWriter
+from cabochon.transactions.changes import Change, Changes, DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.commit_result import CommitResult
 
 DEADLINE_S = 5.0
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon.probing import Probing, probing
-from cabochon.settings import CoreSettings, load_settings
+from cabochon.settings.core import CoreSettings, load_settings
+from cabochon.sync.engine.probe_options import ProbeOptions
 
 ENABLED = "OPAL_POLICY_STORE_LIVENESS_PROBE_ENABLED"
 INTERVAL = "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS"
 TIMEOUT = "OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS"
 
 
-def probing_of(**environ: str) -> Probing:
-    return probing(load_settings(CoreSettings, environ))
+def probing_of(**environ: str) -> ProbeOptions:
+    return ProbeOptions.of(load_settings(CoreSettings, environ))
 
 
 def test_a_hung_engine_is_found_within_five_seconds_by_default() -> None:
@@ -23,7 +23,7 @@ def test_a_hung_engine_is_found_within_five_seconds_by_default() -> None:
     """
     usual = probing_of()
 
-    assert Probing(enabled=True, interval_s=1.0, timeout_s=3.0) == usual
+    assert ProbeOptions(enabled=True, interval_s=1.0, timeout_s=3.0) == usual
     assert usual.interval_s + usual.timeout_s < 5
 
 
@@ -32,7 +32,7 @@ def test_peers_names_are_read() -> None:
     What is within the promises is used as it is.
     """
     with capture_logs() as logs:
-        assert Probing(enabled=False, interval_s=2.0, timeout_s=4.0) == probing_of(
+        assert ProbeOptions(enabled=False, interval_s=2.0, timeout_s=4.0) == probing_of(
             **{ENABLED: "False", INTERVAL: "2", TIMEOUT: "4"}
         )
     assert not logs

@@ -12,11 +12,11 @@ import pytest
 from trio.testing import MockClock
 
 from cabochon.backoff import Backoff
+from cabochon.contract.fetcher import Fetcher
+from cabochon.contract.metrics import Metrics
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
-from cabochon.fetcher import Fetcher
-from cabochon.fetching import FetchPool, FetchRetry
-from cabochon.metrics import Metrics
 from cabochon.schemas import DataSourceEntry
+from cabochon.sync.intake.fetching import FetchPool, FetchRetry
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cabochon.callback_register import CallbackRegister
-from cabochon.callback_reporter import Callback
+from cabochon.contract.callback_reporter import Callback
 from cabochon.schemas import CallbackEntry, UpdateCallback
+from cabochon.sync.outcome.callback_register import CallbackRegister
 
 URL = "http://reports.example/hook"
 DEFAULT: dict[str, Any] = {"method": "post", "headers": {"content-type": "application/json", "X-From": "agent"}}

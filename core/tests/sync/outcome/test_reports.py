@@ -15,14 +15,14 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from cabochon.backoff import Backoff
-from cabochon.callback_register import CallbackRegister
-from cabochon.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.metrics import Metrics
+from cabochon.documents.json_values import peer_hash
 from cabochon.errors import ReportError
-from cabochon.json_values import peer_hash
-from cabochon.metrics import Metrics
-from cabochon.reporting import EntryResult, PendingReport, Reporting, ReportLimits
 from cabochon.schemas import DataSourceEntry, UpdateCallback
-from cabochon.update_trace import Traces
+from cabochon.sync.outcome.callback_register import CallbackRegister
+from cabochon.sync.outcome.reports import EntryResult, PendingReport, Reporting, ReportLimits
+from cabochon.sync.outcome.traces import Traces
 
 SPEC = DataSourceEntry(url="", dst_path="/users/bob")
 POST = {"method": "post", "headers": {"content-type": "application/json"}}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabochon.commit_parts import Part, alive_entries, halved
-from cabochon.document_path import DocumentPath
-from cabochon.scheduler import Entry, EntryState, Kind, Update
+from cabochon.documents.path import DocumentPath
+from cabochon.sync.rules.commit_parts import Part, alive_entries, halved
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
 
 
 def part(number: int, ready: list[bool]) -> Part:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cabochon.duplicates_filter import DuplicatesFilter
 from cabochon.schemas import DataSourceEntry, DataUpdate
+from cabochon.sync.rules.duplicates_filter import DuplicatesFilter
 
 
 def update(id: str | None = "one", url: str = "http://data.example/a") -> DataUpdate:  # noqa: A002 - the wire's name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import FetchError
-from cabochon.scheduler import Entry, EntryState, Update
 from cabochon.schemas import DataSourceEntry
-from cabochon.transaction_log import TransactionLog
-from cabochon.transaction_record import record_of
+from cabochon.sync.rules.records import record_of
+from cabochon.sync.rules.update import Entry, EntryState, Update
+from cabochon.transactions.log import TransactionLog
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from cabochon.backoff import Backoff
-from cabochon.document_path import DocumentPath
-from cabochon.retry_book import Cause, FailedEntry, RetryBook
-from cabochon.scheduler import Entry, Method
+from cabochon.documents.path import DocumentPath
 from cabochon.schemas import DataSourceEntry
+from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.sync.rules.update import Entry, Method
 
 BACKOFF = Backoff(first_s=2, longest_s=8, random=Random(1))  # noqa: S311 - jitter
 

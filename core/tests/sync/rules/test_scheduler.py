@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import FetchError
-from cabochon.scheduler import Entry, EntryState, Kind, Method, Scheduler, Update
+from cabochon.sync.rules.scheduler import Scheduler
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Method, Update
 
 
 def _update(name: str, *writes: tuple[str, Method], fetch: bool = False, kind: Kind = Kind.LIVE) -> Update:

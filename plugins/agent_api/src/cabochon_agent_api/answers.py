@@ -9,7 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cabochon.json_values import JsonError, guarded
+from cabochon.documents.json_values import JsonError, guarded
 
 __all__ = ["body_as", "unprocessable"]
 

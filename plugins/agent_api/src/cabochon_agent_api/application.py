@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import cabochon
 from cabochon import AgentContext, HostedRoutes
-from cabochon.openapi_page import openapi_page
+from cabochon.kit.web.openapi_page import openapi_page
 from cabochon_agent_api.callbacks import callback_routes
 from cabochon_agent_api.connectivity import connectivity_routes
 from cabochon_agent_api.health import health_routes
@@ -93,7 +93,7 @@ def _description_routes(agent: AgentContext, hosted: Sequence[HostedRoutes]) -> 
 
 
 def _metrics_routes(agent: AgentContext) -> list[BaseRoute]:
-    from cabochon.exposition import exposition  # noqa: PLC0415 - only if it is asked for
+    from cabochon.kit.web.prometheus import exposition  # noqa: PLC0415 - only if it is asked for
 
     def states() -> dict[str, bool]:
         now = agent.log()

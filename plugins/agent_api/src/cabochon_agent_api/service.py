@@ -11,9 +11,9 @@ import structlog
 from anyio import to_thread
 
 from cabochon import AgentContext
-from cabochon.asgi_server import App, serve
-from cabochon.jwt_tokens import read_public_key
-from cabochon.listening import listening_on
+from cabochon.kit.web.server import App, serve
+from cabochon.kit.web.sockets import bind_tcp
+from cabochon.kit.web.tokens import read_public_key
 from cabochon_agent_api.application import application
 from cabochon_agent_api.settings import AgentApiSettings
 from cabochon_agent_api.tokens import Guard, open_to_all, verifier
@@ -31,7 +31,7 @@ async def serving(settings: AgentApiSettings, agent: AgentContext) -> AsyncGener
         ConfigurationError: the address can't be listened on, or the public key is none.
     """
     guard = await _guard(settings)
-    listener = listening_on(settings.host, settings.port, setting="OPAL_CLIENT_API_SERVER_PORT")
+    listener = bind_tcp(settings.host, settings.port, setting="OPAL_CLIENT_API_SERVER_PORT")
     host, port = listener.getsockname()[:2]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from cabochon import CommaList
-from cabochon.jwt_tokens import JwtSettings
+from cabochon.kit.web.tokens import JwtSettings
 
 __all__ = ["AgentApiSettings"]
 

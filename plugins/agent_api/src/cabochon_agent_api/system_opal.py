@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cabochon import AgentContext, json_values
+from cabochon import AgentContext
+from cabochon.documents import json_values
 
 __all__ = ["SYSTEM_OPAL", "system_opal_routes"]
 

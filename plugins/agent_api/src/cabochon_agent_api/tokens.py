@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from cabochon.jwt_tokens import TokenError, bearer_token, verified_claims
+from cabochon.kit.web.tokens import TokenError, bearer_token, verified_claims
 from cabochon_agent_api.settings import AgentApiSettings
 
 __all__ = ["Guard", "open_to_all", "verifier"]

@@ -10,9 +10,9 @@ import httpx
 import msgspec
 
 from cabochon import schemas
-from cabochon.callback_reporter import Callback
+from cabochon.contract.callback_reporter import Callback
 from cabochon.errors import ReportError
-from cabochon.http_semantics import HeaderError, WholeBody, header_fields, may_succeed_later, retry_after_s
+from cabochon.kit.http.semantics import HeaderError, WholeBody, header_fields, may_succeed_later, retry_after_s
 from cabochon.urls import masked_url
 
 __all__ = ["CallbackConfig", "read_config", "refusal", "request_for"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 
-from cabochon.callback_reporter import CallbackReporter, CallbackReporterType
-from cabochon.hookspecs import hookimpl
+from cabochon.contract.callback_reporter import CallbackReporter, CallbackReporterType
+from cabochon.contract.hookspecs import hookimpl
 from cabochon_callbacks.settings import CallbacksSettings
 
 

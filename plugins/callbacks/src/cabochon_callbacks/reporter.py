@@ -10,9 +10,9 @@ import anyio
 import httpx
 from anyio import to_thread
 
-from cabochon.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.callback_reporter import Callback, CallbackReporter
 from cabochon.errors import ReportError
-from cabochon.network_failures import network_failure
+from cabochon.kit.http.failures import network_failure
 from cabochon.urls import masked_url
 from cabochon_callbacks.delivery import read_config, refusal, request_for
 from cabochon_callbacks.settings import CallbacksSettings

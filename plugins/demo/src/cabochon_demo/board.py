@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cabochon.transaction_log import TransactionLog
+from cabochon.transactions.log import TransactionLog
 
 __all__ = ["Board", "Delivery", "Ended", "Lamps", "Promise", "Step"]
 

@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 
 from cabochon import Plugins, load_settings
-from cabochon.logging_setup import configure_logging
-from cabochon.settings import DiscoverySettings, LogSettings
+from cabochon.logs.setup import configure_logging
+from cabochon.settings.core import DiscoverySettings, LogSettings
 from cabochon_demo.live_show import LiveShow
 from cabochon_demo.run import Outcome, UnsuitableStoreError, run_demo
 from cabochon_demo.show import PlainShow, Show

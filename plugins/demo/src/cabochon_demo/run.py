@@ -13,12 +13,12 @@ from typing import Any, cast
 import anyio
 
 from cabochon import ConfigurationError, DocumentPath, PluginNotFoundError, Plugins, load_settings
-from cabochon.agent import open_agent
+from cabochon.agent.opening import open_agent
+from cabochon.documents.json_values import JsonTree, decode
 from cabochon.error_groups import bare_configuration_errors
 from cabochon.errors import CabochonError
-from cabochon.json_values import JsonTree, decode
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_demo.board import Board, Lamps, Step
 from cabochon_demo.company import COLLECTIONS, Company, read_company

@@ -13,10 +13,11 @@ import anyio
 import msgspec
 
 from cabochon import DocumentPath
-from cabochon.json_values import decode
+from cabochon.documents.json_values import decode
 from cabochon.schemas import DataUpdate
 from cabochon.testing.in_process_source import InProcessSource
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_demo.board import Board, Promise, Step
 from cabochon_demo.company import COLLECTIONS, Company
 from cabochon_demo.server import RECEIVERS, Server

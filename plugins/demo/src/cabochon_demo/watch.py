@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 
 from cabochon import Change, TransactionListener
-from cabochon.scheduler import Entry, EntryState, Kind, Update
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_demo.board import Board, Ended, Lamps
 from cabochon_demo.show import Show
 

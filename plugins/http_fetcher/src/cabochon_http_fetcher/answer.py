@@ -8,9 +8,9 @@ from http import HTTPStatus
 
 import aiohttp
 
-from cabochon import json_values
+from cabochon.documents import json_values
 from cabochon.errors import FetchDecodeError, FetchStatusError
-from cabochon.http_semantics import may_succeed_later, retry_after_s
+from cabochon.kit.http.semantics import may_succeed_later, retry_after_s
 from cabochon_http_fetcher.coding import CodingError, Unpacker, unpackers
 from cabochon_http_fetcher.request import Request
 

@@ -11,7 +11,7 @@ import anyio
 from yarl import URL
 
 from cabochon.errors import ConfigurationError, FetchError, FetchTimeoutError
-from cabochon.network_failures import network_failure
+from cabochon.kit.http.failures import network_failure
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.answer import as_json, as_json_string, discard, read_body, status_error
 from cabochon_http_fetcher.config import HttpFetcherConfig

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 
+from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchError
-from cabochon.fetcher import Fetcher
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.config import read_config
 from cabochon_http_fetcher.settings import HttpFetcherSettings

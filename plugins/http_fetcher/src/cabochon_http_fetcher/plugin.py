@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 
-from cabochon.fetcher import Fetcher, FetcherType
-from cabochon.hookspecs import hookimpl
+from cabochon.contract.fetcher import Fetcher, FetcherType
+from cabochon.contract.hookspecs import hookimpl
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 
 

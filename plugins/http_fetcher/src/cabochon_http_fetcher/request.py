@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote_to_bytes, urlencode, urljoin, urlsplit
 
 from yarl import URL
 
-from cabochon import json_values
+from cabochon.documents import json_values
 from cabochon.errors import FetchError
-from cabochon.http_semantics import HeaderError, header_fields
+from cabochon.kit.http.semantics import HeaderError, header_fields
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.config import HttpFetcherConfig
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from cabochon.settings_model import Seconds
-from cabochon.tls import ClientTlsSettings
+from cabochon.kit.http.tls import ClientTlsSettings
+from cabochon.settings.model import Seconds
 
 __all__ = ["HttpFetcherSettings"]
 

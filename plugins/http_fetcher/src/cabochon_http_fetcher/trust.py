@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from anyio import to_thread
 
-from cabochon.tls import client_context
+from cabochon.kit.http.tls import client_context
 from cabochon_http_fetcher.config import HttpFetcherConfig
 
 __all__ = ["Trust"]

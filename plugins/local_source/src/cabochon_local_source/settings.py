@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from cabochon import CommaList, ConfigurationError, Masked, Settings
-from cabochon.base_data_source import parse_data_sources
+from cabochon.kit.base_data_source import parse_data_sources
 from cabochon.schemas import DataSourceConfig
 
 __all__ = ["LocalSourceSettings"]

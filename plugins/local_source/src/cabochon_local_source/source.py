@@ -14,7 +14,7 @@ import structlog
 from anyio import to_thread
 
 from cabochon import ConfigurationError, Connected, DataUpdateReceived, SourceError, SourceEvent, UpdateSource
-from cabochon.json_values import JsonError, guarded
+from cabochon.documents.json_values import JsonError, guarded
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 from cabochon_local_source.policies import read_bundle
 from cabochon_local_source.settings import LocalSourceSettings

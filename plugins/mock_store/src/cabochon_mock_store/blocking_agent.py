@@ -10,7 +10,8 @@ from typing import Any, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cabochon.schemas import DataUpdate
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.in_memory import ReceivedReport
 from cabochon_mock_store.offline_agent import PATIENCE_S, AsyncOfflineAgent, open_offline_agent

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, StateLostError, StoreRejectedError, UnsupportedOperationError
-from cabochon.policy_store import (
-    STATE,
-    Blame,
+from cabochon.transactions.changes import (
     Change,
     Changes,
     DeleteData,
@@ -18,11 +17,11 @@ from cabochon.policy_store import (
     Guard,
     Marker,
     PatchData,
-    PatchOperation,
     ReplacePolicies,
     SetData,
     SetPolicy,
 )
+from cabochon.transactions.commit_result import STATE, Blame
 from cabochon_mock_store.documents import Documents
 
 __all__ = ["PATCH_OPERATIONS", "RESERVED", "CommitRefused", "Contents"]

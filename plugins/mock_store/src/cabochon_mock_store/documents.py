@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from cabochon.document_path import ROOT, DocumentPath
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
 
 __all__ = ["MISSING", "Documents", "JsonValue"]

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from cabochon import json_values
-from cabochon.document_path import ROOT, DocumentPath
+from cabochon.documents import json_values
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PolicyStoreError, StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.policy_store import (
-    Blame,
+from cabochon.transactions.changes import (
     Change,
     Changes,
-    CommitResult,
     DeleteData,
     DeletePolicy,
     Marker,
@@ -25,6 +23,7 @@ from cabochon.policy_store import (
     SetData,
     SetPolicy,
 )
+from cabochon.transactions.commit_result import Blame, CommitResult
 from cabochon_mock_store.contents import CommitRefused, Contents
 from cabochon_mock_store.documents import MISSING, JsonValue
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import SetData
-from cabochon.transaction_listener import TransactionListener
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import SetData
 
 if TYPE_CHECKING:
-    from cabochon.transaction_log import TransactionLog, TransactionRecord
+    from cabochon.transactions.log import TransactionLog
+    from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["HEALTH_PATH", "MockHealthListener", "open_mock_health"]
 

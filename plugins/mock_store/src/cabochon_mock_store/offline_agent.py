@@ -16,18 +16,14 @@ import anyio
 import msgspec
 
 from cabochon import DocumentPath, Plugins, load_settings
-from cabochon.agent import Agent, open_agent
-from cabochon.scheduler import Kind, Update
-from cabochon.schemas import (
-    DataSourceConfig,
-    DataSourceEntryWithPollingInterval,
-    DataUpdate,
-    PolicyBundle,
-    RegoModule,
-)
-from cabochon.settings import CoreSettings
+from cabochon.agent.agent import Agent
+from cabochon.agent.opening import open_agent
+from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, DataUpdate, PolicyBundle, RegoModule
+from cabochon.settings.core import CoreSettings
+from cabochon.sync.rules.update import Kind, Update
 from cabochon.testing.in_process_source import InProcessSource
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store import plugin as mock_store
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.in_memory import InMemoryWorld, ReceivedReport

@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.policy_store import Changes, CommitResult, Marker, PolicyStore, PolicyStoreType, StoreTraits
+from cabochon.contract.policy_store import PolicyStore, PolicyStoreType, StoreTraits
+from cabochon.documents.path import ROOT, DocumentPath
+from cabochon.transactions.changes import Changes, Marker
+from cabochon.transactions.commit_result import CommitResult
 from cabochon_mock_store.contents import PATCH_OPERATIONS, RESERVED
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.settings import MockStoreSettings

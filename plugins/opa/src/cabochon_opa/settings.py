@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from cabochon import CommaList
-from cabochon.store_connection import StoreConnectionSettings, http_url
+from cabochon.kit.http.store_connection import StoreConnectionSettings, http_url
 
 __all__ = ["OpaStoreSettings"]
 

@@ -8,23 +8,12 @@ from typing import ClassVar, Protocol, TypeVar
 import msgspec
 import structlog
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore, StoreTraits
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError, UnsupportedOperationError
-from cabochon.policy_store import (
-    STATE,
-    Applied,
-    Blame,
-    Change,
-    Changes,
-    CommitResult,
-    Marker,
-    PolicyProblem,
-    PolicyStore,
-    Refused,
-    SetPolicy,
-    StoreTraits,
-    Unknown,
-)
+from cabochon.transactions.changes import Change, Changes, Marker, SetPolicy
+from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Refused, Unknown
 from cabochon_opa.client import Answer, AnswerLostError, OpaClient
 from cabochon_opa.data.plan import Place
 from cabochon_opa.data.planner import PATCH_OPERATIONS

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from cabochon import Backbone, BackboneError, ConfigurationError, Plugins, load_settings
-from cabochon.listening import listening_on
-from cabochon.metrics import Metrics
+from cabochon.contract.metrics import Metrics
+from cabochon.kit.web.sockets import bind_tcp
 from cabochon.schemas import DataUpdate, DataUpdateReport
 from cabochon.urls import masked_url
 from cabochon_opal_server import __version__
@@ -110,7 +110,7 @@ class Server:
             ConfigurationError: the address can't be listened on.
         """
         settings = self._settings
-        listening = listening_on(settings.host, settings.port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG)
+        listening = bind_tcp(settings.host, settings.port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG)
         with listening:
             host, self.port = listening.getsockname()[:2]
             delivery = Delivery(

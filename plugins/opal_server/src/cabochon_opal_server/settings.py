@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from cabochon import CommaList, Settings
-from cabochon.settings import Seconds
+from cabochon.settings.core import Seconds
 
 __all__ = ["ServerSettings"]
 

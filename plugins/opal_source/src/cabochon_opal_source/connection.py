@@ -11,8 +11,8 @@ import anyio
 from anyio.abc import ByteStream
 from websockets.uri import WebSocketURI
 
-from cabochon.json_values import LARGE_BYTES, JsonError, off_loop
-from cabochon.network_failures import network_failure
+from cabochon.documents.json_values import LARGE_BYTES, JsonError, off_loop
+from cabochon.kit.http.failures import network_failure
 from cabochon_opal_source import rpc
 from cabochon_opal_source.dialing import dialed
 from cabochon_opal_source.event_buffer import EventBuffer

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from cabochon.json_values import guarded
+from cabochon.documents.json_values import guarded
 from cabochon.schemas import DataUpdate, PolicyUpdateMessage
 
 __all__ = [

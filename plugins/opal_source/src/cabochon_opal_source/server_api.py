@@ -15,9 +15,9 @@ import structlog
 
 from cabochon import SourceError
 from cabochon.backoff import Backoff
-from cabochon.http_semantics import may_succeed_later
-from cabochon.json_values import JsonError, guarded, off_loop
-from cabochon.network_failures import network_failure
+from cabochon.documents.json_values import JsonError, guarded, off_loop
+from cabochon.kit.http.failures import network_failure
+from cabochon.kit.http.semantics import may_succeed_later
 from cabochon.schemas import DataSourceConfig, PolicyBundle
 from cabochon.urls import masked_url
 from cabochon_opal_source.settings import OpalSourceSettings

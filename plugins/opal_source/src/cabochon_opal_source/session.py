@@ -10,7 +10,7 @@ import structlog
 from msgspec import Raw
 
 from cabochon import Connected, DataUpdateReceived, PolicyChanged, SourceEvent
-from cabochon.json_values import JsonError
+from cabochon.documents.json_values import JsonError
 from cabochon.schemas import DataUpdate
 from cabochon_opal_source import rpc
 from cabochon_opal_source.progress import Progress, Report

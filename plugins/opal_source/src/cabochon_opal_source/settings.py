@@ -11,8 +11,9 @@ from typing import Annotated, cast
 from pydantic import BeforeValidator, Field, SecretStr
 
 from cabochon import CommaList
-from cabochon.settings import ConnRetryOptions, Seconds
-from cabochon.tls import ClientTlsSettings
+from cabochon.kit.http.tls import ClientTlsSettings
+from cabochon.settings.conn_retry import ConnRetryOptions
+from cabochon.settings.core import Seconds
 from cabochon_opal_source.topics import DEFAULT_SCOPE, outermost
 
 __all__ = ["OpalSourceSettings"]

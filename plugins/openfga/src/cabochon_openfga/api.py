@@ -10,8 +10,8 @@ import anyio
 import msgspec
 
 from cabochon.backoff import Backoff
-from cabochon.engine_http import Answer, AnswerLostError, EngineHttp
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
+from cabochon.kit.http.engine import Answer, AnswerLostError, EngineHttp
 from cabochon_openfga.tuples import WireCondition, WireTuple
 
 __all__ = ["ConditionConflictError", "ModelVersion", "NoModelError", "OpenFgaApi", "StoreInfo", "TuplePage"]

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from cabochon import AgentContext, ServiceType
 from cabochon.errors import ConfigurationError
-from cabochon.inline_engine import InlineEngine, LogEvent, LogLevel, running
+from cabochon.kit.process.inline_engine import InlineEngine, LogEvent, LogLevel, running
 from cabochon_openfga.settings import OpenFgaStoreSettings
 
 __all__ = ["InlineOpenFgaSettings", "inline_openfga_service", "open_inline_openfga"]

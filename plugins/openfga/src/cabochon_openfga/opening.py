@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from cabochon.engine_http import open_engine_http
 from cabochon.errors import ConfigurationError
-from cabochon.store_connection import http_url
+from cabochon.kit.http.engine import open_engine_http
+from cabochon.kit.http.store_connection import http_url
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.chosen_store import ChosenStore
 from cabochon_openfga.model.compiler import ModelCompiler

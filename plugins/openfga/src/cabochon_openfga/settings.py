@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from cabochon.store_connection import StoreConnectionSettings
+from cabochon.kit.http.store_connection import StoreConnectionSettings
 
 __all__ = ["OpenFgaStoreSettings"]
 

@@ -9,11 +9,12 @@ import anyio
 import msgspec
 import structlog
 
-from cabochon import engine_http
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import AnswerLostError, HeldOtherwiseError, StateLostError
-from cabochon.facts import Call, Facts, FactSetStore, Prune
-from cabochon.policy_store import PolicyProblem, StoreTraits
+from cabochon.kit.facts import Call, Facts, FactSetStore, Prune
+from cabochon.kit.http import engine as engine_http
 from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi, TuplePage
 from cabochon_openfga.chosen_store import ChosenStore
 from cabochon_openfga.model.in_force import ModelInForce, PolicyChange

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_values import JsonError, guarded
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, UnsupportedOperationError
-from cabochon.json_values import JsonError, guarded
 
 __all__ = ["Condition", "TupleKey", "WireCondition", "WireTuple", "condition_of", "facts_in", "wire_tuple"]
 

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Tracer as SpanMaker
 from opentelemetry.util.types import AttributeValue
 
-from cabochon.update_trace import EntryTrace, Period, PolicyTrace, ReportTrace, Tracer, UpdateTrace
+from cabochon.contract.tracing import EntryTrace, Period, PolicyTrace, ReportTrace, Tracer, UpdateTrace
 from cabochon_opentelemetry.trace_ids import ChosenIds, links_to, trace_id_of
 
 __all__ = ["SpanTracer"]

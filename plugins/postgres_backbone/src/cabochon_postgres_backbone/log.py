@@ -24,7 +24,7 @@ from cabochon import (
     NewRecord,
     Retention,
 )
-from cabochon.append_batches import AppendBatches
+from cabochon.kit.append_batches import AppendBatches
 from cabochon.urls import masked_url
 from cabochon_postgres_backbone import statements
 from cabochon_postgres_backbone.connections import Connections, WipedError

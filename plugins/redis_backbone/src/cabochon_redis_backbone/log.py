@@ -11,17 +11,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from cabochon import (
-    Backbone,
-    BackboneError,
-    Bounds,
-    LogRecord,
-    LogReplacedError,
-    LogTrimmedError,
-    NewRecord,
-    Retention,
-)
-from cabochon.append_batches import AppendBatches
+from cabochon import Backbone, BackboneError, Bounds, LogRecord, LogReplacedError, LogTrimmedError, NewRecord, Retention
+from cabochon.kit.append_batches import AppendBatches
 from cabochon_redis_backbone import scripts
 
 __all__ = ["RedisLog"]

@@ -13,9 +13,9 @@ is the same for every such engine and is done here; a store says how a document 
 
 from __future__ import annotations
 
-from cabochon.facts.difference import Call
-from cabochon.facts.fact_set_store import FactSetStore, PolicyChange, Prune
-from cabochon.facts.ledger import UNOWNED, Facts
-from cabochon.facts.parsing import facts_of
+from cabochon.kit.facts.difference import Call
+from cabochon.kit.facts.fact_set_store import FactSetStore, PolicyChange, Prune
+from cabochon.kit.facts.ledger import UNOWNED, Facts
+from cabochon.kit.facts.parsing import facts_of
 
 __all__ = ["UNOWNED", "Call", "FactSetStore", "Facts", "PolicyChange", "Prune", "facts_of"]

@@ -11,8 +11,10 @@ from typing import Generic, Literal, Self, TypeAlias, TypeGuard, TypeVar
 
 import anyio
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsRestartToken
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import (
     AnswerLostError,
     PathConflictError,
@@ -21,28 +23,22 @@ from cabochon.errors import (
     StoreUnavailableError,
     UnsupportedOperationError,
 )
-from cabochon.facts.difference import Call
-from cabochon.facts.fact_writer import FactWriter, Plan
-from cabochon.facts.ledger import UNOWNED, FactLedger, Facts
-from cabochon.facts.survey import Survey
-from cabochon.policy_store import (
-    Applied,
+from cabochon.kit.facts.difference import Call
+from cabochon.kit.facts.fact_writer import FactWriter, Plan
+from cabochon.kit.facts.ledger import UNOWNED, FactLedger, Facts
+from cabochon.kit.facts.survey import Survey
+from cabochon.transactions.changes import (
     Change,
     Changes,
-    CommitResult,
     DeleteData,
     DeletePolicy,
-    Outcome,
     PatchData,
-    PolicyStore,
-    Refused,
     ReplacePolicies,
     SetData,
     SetPolicy,
-    SupportsRestartToken,
-    Unknown,
     Write,
 )
+from cabochon.transactions.commit_result import Applied, CommitResult, Outcome, Refused, Unknown
 
 __all__ = ["FactSetStore", "PolicyChange", "Prune"]
 

@@ -10,11 +10,11 @@ from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import AnswerLostError, HeldOtherwiseError, StoreRejectedError, StoreUnavailableError
-from cabochon.facts.difference import Call
-from cabochon.facts.ledger import FactLedger, Facts, Staged
-from cabochon.policy_store import Applied, Outcome, Refused, Unknown
+from cabochon.kit.facts.difference import Call
+from cabochon.kit.facts.ledger import FactLedger, Facts, Staged
+from cabochon.transactions.commit_result import Applied, Outcome, Refused, Unknown
 
 __all__ = ["FactWriter", "Plan"]
 

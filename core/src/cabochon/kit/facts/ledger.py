@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
+from cabochon.documents.path_index import PathIndex
 from cabochon.errors import AnswerLostError, PathConflictError
-from cabochon.facts.difference import Call, Difference
-from cabochon.path_index import PathIndex
+from cabochon.kit.facts.difference import Call, Difference
 
 __all__ = ["UNOWNED", "FactLedger", "Facts", "Staged"]
 

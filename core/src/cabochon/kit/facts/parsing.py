@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
-from cabochon import json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_values
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, UnsupportedOperationError
-from cabochon.json_values import JsonError
 
 __all__ = ["facts_of"]
 

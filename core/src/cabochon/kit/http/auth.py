@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from cabochon.errors import StoreUnavailableError
-from cabochon.network_failures import network_failure
+from cabochon.kit.http.failures import network_failure
 from cabochon.urls import masked_url
 
 __all__ = ["BearerToken", "BearerTokenFile", "ClientCredentials"]

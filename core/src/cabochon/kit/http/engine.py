@@ -18,11 +18,11 @@ from pydantic import SecretStr
 
 from cabochon.backoff import Backoff
 from cabochon.errors import StoreUnavailableError
-from cabochon.http_auth import BearerToken, BearerTokenFile, ClientCredentials
-from cabochon.network_failures import network_failure
-from cabochon.settings import ConnRetryOptions
-from cabochon.store_connection import StoreConnectionSettings
-from cabochon.tls import client_context
+from cabochon.kit.http.auth import BearerToken, BearerTokenFile, ClientCredentials
+from cabochon.kit.http.failures import network_failure
+from cabochon.kit.http.store_connection import StoreConnectionSettings
+from cabochon.kit.http.tls import client_context
+from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.urls import masked_url
 
 __all__ = ["Answer", "AnswerLostError", "EngineHttp", "open_engine_http"]

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings import ConnRetryOptions
-from cabochon.settings_model import Seconds, Settings
-from cabochon.tls import client_context
+from cabochon.kit.http.tls import client_context
+from cabochon.settings.conn_retry import ConnRetryOptions
+from cabochon.settings.model import Seconds, Settings
 
 __all__ = ["StoreConnectionSettings", "http_url"]
 

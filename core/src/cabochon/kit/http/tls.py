@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings_model import Settings
+from cabochon.settings.model import Settings
 
 __all__ = ["ClientTlsSettings", "client_context"]
 

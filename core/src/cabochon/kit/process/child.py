@@ -12,7 +12,7 @@ from typing import IO
 import anyio
 import anyio.to_thread
 
-from cabochon.settings_model import PREFIX
+from cabochon.settings.model import PREFIX
 
 __all__ = ["LineSplitter", "run_process", "start_process"]
 

@@ -12,9 +12,9 @@ import anyio
 import structlog
 
 from cabochon.backoff import Backoff
-from cabochon.child_process import run_process, start_process
+from cabochon.contract.metrics import Metrics
 from cabochon.errors import ConfigurationError
-from cabochon.metrics import Metrics
+from cabochon.kit.process.child import run_process, start_process
 
 __all__ = ["InlineEngine", "LogEvent", "LogLevel", "LogLines", "running"]
 

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from cabochon.metrics import DURATION_BOUNDS_S, Durations, Metrics
+from cabochon.contract.metrics import DURATION_BOUNDS_S, Durations, Metrics
 
 __all__ = ["exposition"]
 

@@ -6,10 +6,10 @@ import socket
 
 from cabochon.errors import ConfigurationError
 
-__all__ = ["listening_on"]
+__all__ = ["bind_tcp"]
 
 
-def listening_on(host: str, port: int, *, setting: str, backlog: int = 128) -> socket.socket:
+def bind_tcp(host: str, port: int, *, setting: str, backlog: int = 128) -> socket.socket:
     """Listen on a TCP port; 0 takes any that is free.
 
     Args:

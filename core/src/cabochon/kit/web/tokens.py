@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import Field
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings import Settings
+from cabochon.settings.core import Settings
 
 __all__ = ["JwtSettings", "KeyFormat", "TokenError", "bearer_token", "key_bytes", "read_public_key", "verified_claims"]
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from cabochon.document_path import DocumentPath
-from cabochon.edited_document import Document
-from cabochon.offline.journal import Unsaved
-from cabochon.offline.rows import checksum, edit_from, edit_row, end_of, key_of, path_from
-from cabochon.path_index import PathIndex
-from cabochon.policy_store import Change, SetData
+from cabochon.documents.path import DocumentPath
+from cabochon.documents.path_index import PathIndex
+from cabochon.sync.backup.rows import checksum, edit_from, edit_row, end_of, key_of, path_from
+from cabochon.sync.desired.document import Document
+from cabochon.sync.desired.journal import Unsaved
+from cabochon.transactions.changes import Change, SetData
 
 __all__ = ["BackedUp", "BackupFile", "BackupState", "UnusableBackupError", "moved_aside"]
 

@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias, cast
 
 import msgspec
 
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import ROOT, DocumentPath
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 __all__ = ["checksum", "edit_from", "edit_row", "end_of", "key_of", "path_from"]
 

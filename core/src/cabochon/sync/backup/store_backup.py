@@ -14,13 +14,13 @@ import structlog
 from anyio import to_thread
 
 from cabochon.backoff import Backoff
-from cabochon.engine_view import EngineView
+from cabochon.contract.metrics import Metrics
 from cabochon.errors import ConfigurationError
-from cabochon.metrics import Metrics
-from cabochon.offline.backup_file import BackedUp, BackupFile, BackupState, UnusableBackupError, moved_aside
-from cabochon.offline.journal import ChangeJournal
-from cabochon.offline.rows import key_of, path_from
-from cabochon.policy_store import Marker
+from cabochon.sync.backup.file import BackedUp, BackupFile, BackupState, UnusableBackupError, moved_aside
+from cabochon.sync.backup.rows import key_of, path_from
+from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.sync.engine.view import EngineView
+from cabochon.transactions.changes import Marker
 
 __all__ = ["StoreBackup", "open_store_backup"]
 

@@ -11,22 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from cabochon import json_tree, json_values
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.edited_document import fold_edits
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsJsonPatch
+from cabochon.documents import json_tree, json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
-from cabochon.json_values import JsonError
-from cabochon.policy_store import (
-    Change,
-    DeleteData,
-    PatchData,
-    PatchOperation,
-    PolicyStore,
-    SetData,
-    SupportsJsonPatch,
-)
-from cabochon.scheduler import Entry
+from cabochon.sync.desired.document import fold_edits
+from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.rules.update import Entry
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 __all__ = ["ChangeCompiler", "chunks", "path_of", "weight_of"]
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from cabochon import json_tree, json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_tree, json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.json_values import JsonError
-from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 __all__ = ["Document", "Folded", "fold", "fold_edits"]
 

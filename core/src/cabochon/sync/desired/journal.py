@@ -12,9 +12,9 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-from cabochon.document_path import DocumentPath
-from cabochon.edited_document import Document
-from cabochon.policy_store import Change, DeleteData, SetData
+from cabochon.documents.path import DocumentPath
+from cabochon.sync.desired.document import Document
+from cabochon.transactions.changes import Change, DeleteData, SetData
 
 __all__ = ["ChangeJournal", "Unsaved"]
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from cabochon import json_tree, json_values
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.edited_document import Document, Folded, fold
+from cabochon.documents import json_tree, json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError
-from cabochon.offline.journal import ChangeJournal
-from cabochon.policy_store import Change, DeleteData, PatchData, PatchOperation, SetData
+from cabochon.sync.desired.document import Document, Folded, fold
+from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 __all__ = ["DesiredState"]
 

@@ -15,30 +15,24 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from cabochon.change_compiler import chunks, path_of, weight_of
-from cabochon.commit_parts import Part, alive_entries, cut, halved
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.doubtful_writes import Doubt, DoubtfulWrites
-from cabochon.engine_access import EngineAccess
-from cabochon.engine_recovery import EngineRecovery
-from cabochon.engine_sender import EngineAway
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.powers import SupportsMarker
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError
-from cabochon.listener_trial import quarantine_guilty
-from cabochon.metrics import Metrics
-from cabochon.policy_store import (
-    STATE,
-    Applied,
-    Change,
-    Changes,
-    CommitResult,
-    Refused,
-    SupportsMarker,
-    Write,
-)
-from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
-from cabochon.transaction_log import TransactionLog, TransactionRecord
-from cabochon.transaction_record import record_of
-from cabochon.update_trace import Traces
+from cabochon.sync.desired.compiler import chunks, path_of, weight_of
+from cabochon.sync.engine.doubtful_writes import Doubt, DoubtfulWrites
+from cabochon.sync.engine.listeners import quarantine_guilty
+from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
+from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.rules.commit_parts import Part, alive_entries, cut, halved
+from cabochon.sync.rules.records import record_of
+from cabochon.sync.rules.scheduler import Scheduler
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.changes import Change, Changes, Write
+from cabochon.transactions.commit_result import STATE, Applied, CommitResult, Refused
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["CommitLimits", "Committer"]
 

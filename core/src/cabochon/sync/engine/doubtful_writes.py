@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cabochon.commit_parts import Part
-from cabochon.engine_recovery import EngineRecovery
-from cabochon.engine_sender import EngineAway
-from cabochon.engine_view import EngineView
 from cabochon.errors import StateLostError, StoreRejectedError
-from cabochon.policy_store import Change
-from cabochon.scheduler import Entry, EntryState
+from cabochon.sync.engine.recovery import EngineRecovery
+from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.engine.view import EngineView
+from cabochon.sync.rules.commit_parts import Part
+from cabochon.sync.rules.update import Entry, EntryState
+from cabochon.transactions.changes import Change
 
 __all__ = ["Doubt", "DoubtfulWrites"]
 

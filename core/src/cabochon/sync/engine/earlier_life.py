@@ -7,11 +7,11 @@ from functools import partial
 
 import anyio
 
-from cabochon import json_values
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import DocumentPath
-from cabochon.path_index import PathIndex
-from cabochon.policy_store import Change, DeleteData, SetData
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
+from cabochon.documents.path_index import PathIndex
+from cabochon.sync.desired.state import DesiredState
+from cabochon.transactions.changes import Change, DeleteData, SetData
 
 __all__ = ["adopted", "disown"]
 

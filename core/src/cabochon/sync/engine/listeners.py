@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import structlog
 
-from cabochon.document_path import DocumentPath
-from cabochon.metrics import Metrics
-from cabochon.policy_store import Change, DeleteData, DeletePolicy, PatchData, SetData, SetPolicy
-from cabochon.transaction_listener import TransactionListener
-from cabochon.transaction_log import TransactionLog, TransactionRecord
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.transaction_listener import TransactionListener
+from cabochon.documents.path import DocumentPath
+from cabochon.errors import StoreRejectedError
+from cabochon.transactions.changes import Change, DeleteData, DeletePolicy, PatchData, SetData, SetPolicy
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
 
-__all__ = ["ListenerPanel"]
+__all__ = ["ListenerPanel", "quarantine_guilty"]
 
 log = structlog.get_logger()
 
@@ -142,3 +144,25 @@ def _check_owned(listener: TransactionListener, change: Change) -> None:
         case _:
             msg = f"a listener may not use {type(change).__name__}"
             raise TypeError(msg)
+
+
+async def quarantine_guilty(
+    panel: ListenerPanel, refusal_of: Callable[[str | None], Awaitable[StoreRejectedError | None]]
+) -> None:
+    """Commit each listener's part alone, and take out of service those that the engine refuses.
+
+    Args:
+        panel: the listeners.
+        refusal_of: commits the part of this listener (None: of all of them) without any data; returns why the engine
+            refuses it, None if it does not.
+    """
+    guilty = False
+    for name in panel.active:
+        refusal = await refusal_of(name)
+        if refusal is not None:
+            guilty = True
+            panel.quarantine(name, refusal)
+    if not guilty and await refusal_of(None) is not None:
+        # Each alone is fine, together they are refused: none can be told to be innocent.
+        for name in panel.active:
+            panel.quarantine(name, StoreRejectedError("the engine refuses it together with the other listeners"))

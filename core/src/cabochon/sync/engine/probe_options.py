@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 import structlog
 
-from cabochon.settings import CoreSettings
+from cabochon.settings.core import CoreSettings
 
-__all__ = ["Probing", "probing"]
+__all__ = ["ProbeOptions"]
 
 log = structlog.get_logger()
 
@@ -18,7 +19,7 @@ _LONGEST_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probing:
+class ProbeOptions:
     """How to look at an idle engine.
 
     Attributes:
@@ -31,14 +32,14 @@ class Probing:
     interval_s: float = 1.0
     timeout_s: float = 3.0
 
-
-def probing(settings: CoreSettings) -> Probing:
-    """Take the settings; what is longer than our promises allow is cut, with a warning: OPAL's default is 10 s."""
-    return Probing(
-        enabled=settings.probe_enabled,
-        interval_s=_at_most(settings.probe_interval, "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS"),
-        timeout_s=_at_most(settings.probe_timeout, "OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS"),
-    )
+    @classmethod
+    def of(cls, settings: CoreSettings) -> Self:
+        """Take the settings; what is longer than our promises allow is cut, with a warning: OPAL's default is 10 s."""
+        return cls(
+            enabled=settings.probe_enabled,
+            interval_s=_at_most(settings.probe_interval, "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS"),
+            timeout_s=_at_most(settings.probe_timeout, "OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS"),
+        )
 
 
 def _at_most(time: timedelta, variable: str) -> float:

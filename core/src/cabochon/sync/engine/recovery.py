@@ -7,32 +7,44 @@ a connection; what counts is the marker (or restart token) that the engine shows
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
 import structlog
 
-from cabochon import json_values
 from cabochon.backoff import Backoff
-from cabochon.change_compiler import chunks, path_of
-from cabochon.document_path import ROOT, DocumentPath
-from cabochon.engine_access import EngineAccess
-from cabochon.engine_sender import EngineAway
-from cabochon.engine_view import Dirty
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.powers import SupportsMarker
+from cabochon.documents import json_values
+from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.listener_trial import quarantine_guilty
-from cabochon.metrics import Metrics
-from cabochon.offline.earlier_life import adopted, disown
-from cabochon.policy_store import STATE, Change, Changes, CommitResult, DeleteData, SetData, SupportsMarker, Write
-from cabochon.transaction_log import TransactionLog
+from cabochon.sync.desired.compiler import ChangeCompiler, chunks, path_of
+from cabochon.sync.engine.earlier_life import adopted, disown
+from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
+from cabochon.sync.engine.sender import EngineAway, EngineSender
+from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.transactions.changes import Change, Changes, DeleteData, SetData, Write
+from cabochon.transactions.commit_result import STATE, CommitResult
+from cabochon.transactions.log import TransactionLog
 
-__all__ = ["EngineRecovery", "PolicyLane"]
+__all__ = ["EngineAccess", "EngineRecovery", "PolicyLane"]
 
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 16_000_000
 _ASK_TIMEOUT_S = 2.0
 """An engine that was away is asked again after this long: its answer to a question from before may never come."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAccess:
+    """What is known of the engine, who adds to commits, who makes changes, and who sends them."""
+
+    view: EngineView
+    panel: ListenerPanel
+    compiler: ChangeCompiler
+    sender: EngineSender
 
 
 class PolicyLane(Protocol):

@@ -6,10 +6,12 @@ import anyio
 import structlog
 
 from cabochon.backoff import Backoff
-from cabochon.engine_view import EngineView
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.powers import SupportsMarker
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.metrics import Metrics
-from cabochon.policy_store import Applied, Changes, CommitResult, Guard, SetData, SupportsMarker
+from cabochon.sync.engine.view import EngineView
+from cabochon.transactions.changes import Changes, Guard, SetData
+from cabochon.transactions.commit_result import Applied, CommitResult
 
 __all__ = ["EngineAway", "EngineSender"]
 

@@ -7,19 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import DocumentPath
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsMarker, SupportsOwnership, SupportsReadBack, SupportsRestartToken
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PolicyStoreError, StoreUnavailableError
-from cabochon.policy_store import (
-    Guard,
-    Marker,
-    PolicyStore,
-    SupportsMarker,
-    SupportsOwnership,
-    SupportsReadBack,
-    SupportsRestartToken,
-)
-from cabochon.transaction_log import TransactionLog
+from cabochon.sync.desired.state import DesiredState
+from cabochon.transactions.changes import Guard, Marker
+from cabochon.transactions.log import TransactionLog
 
 __all__ = ["Dirty", "EngineView"]
 

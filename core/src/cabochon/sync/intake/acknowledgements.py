@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import structlog
 
+from cabochon.contract.update_source import UpdateSource
 from cabochon.errors import SourceError
-from cabochon.source_calls import asked
-from cabochon.update_source import UpdateSource
+from cabochon.sync.intake.source_calls import asked
 
 __all__ = ["Acknowledgements"]
 

@@ -11,23 +11,23 @@ import anyio.abc
 import structlog
 from anyio.lowlevel import checkpoint
 
-from cabochon import json_patch, json_values
-from cabochon.acknowledgements import Acknowledgements
 from cabochon.backoff import Backoff
-from cabochon.committer import Committer
-from cabochon.document_path import DocumentPath
-from cabochon.duplicates_filter import DuplicatesFilter
+from cabochon.contract.update_source import DataUpdateReceived
+from cabochon.documents import json_patch, json_values
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, SourceError, StoreRejectedError
-from cabochon.fetching import FetchPool
-from cabochon.json_values import JsonError
-from cabochon.reporting import PendingReport
-from cabochon.retry_book import FailedEntry
-from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
-from cabochon.source_calls import SourceCalls
-from cabochon.transaction_log import InitialSource
-from cabochon.update_end import Reported, UpdateEnd
-from cabochon.update_source import DataUpdateReceived
+from cabochon.sync.engine.committer import Committer
+from cabochon.sync.intake.acknowledgements import Acknowledgements
+from cabochon.sync.intake.fetching import FetchPool
+from cabochon.sync.intake.source_calls import SourceCalls
+from cabochon.sync.outcome.endings import Endings, Reported
+from cabochon.sync.outcome.reports import PendingReport
+from cabochon.sync.rules.duplicates_filter import DuplicatesFilter
+from cabochon.sync.rules.retry_book import FailedEntry
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.records import InitialSource
 
 __all__ = ["DataLimits", "DataUpdater"]
 
@@ -53,7 +53,7 @@ class DataUpdater:
     def __init__(
         self,
         calls: SourceCalls,
-        end: UpdateEnd,
+        end: Endings,
         committer: Committer,
         fetches: FetchPool,
         tasks: anyio.abc.TaskGroup,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
-from cabochon import json_patch, json_values
 from cabochon.backoff import Backoff
+from cabochon.contract.fetcher import Fetcher
+from cabochon.contract.metrics import Metrics
+from cabochon.documents import json_patch, json_values
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.json_values import JsonError
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
-from cabochon.fetch_providers import no_fetcher
-from cabochon.fetcher import Fetcher
-from cabochon.json_values import JsonError
-from cabochon.metrics import Metrics
-from cabochon.policy_store import PatchOperation
 from cabochon.schemas import DataSourceEntry
+from cabochon.settings.fetch_providers import no_fetcher
 from cabochon.urls import masked_url
 
 __all__ = ["FetchPool", "FetchRetry", "Fetched"]

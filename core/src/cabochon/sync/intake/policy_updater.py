@@ -14,31 +14,32 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 
-from cabochon import json_values
 from cabochon.backoff import Backoff
-from cabochon.desired_state import DesiredState
-from cabochon.document_path import DocumentPath
-from cabochon.engine_sender import EngineAway
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.policy_store import PolicyStore
+from cabochon.contract.powers import SupportsValidation
+from cabochon.contract.tracing import Period, PolicyTrace
+from cabochon.documents import json_values
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError, StoreUnavailableError
-from cabochon.json_values import JsonError
-from cabochon.metrics import Metrics
-from cabochon.policy_store import (
+from cabochon.schemas import PolicyBundle
+from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.intake.source_calls import SourceCalls
+from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.rules.records import policy_record
+from cabochon.sync.rules.update import Entry, EntryState
+from cabochon.transactions.changes import (
     Change,
     Changes,
     DeletePolicy,
-    PolicyStore,
     ReplacePolicies,
     SetPolicy,
-    SupportsValidation,
     Write,
     policies_after,
 )
-from cabochon.scheduler import Entry, EntryState
-from cabochon.schemas import PolicyBundle
-from cabochon.source_calls import SourceCalls
-from cabochon.transaction_log import TransactionRecord
-from cabochon.transaction_record import policy_record
-from cabochon.update_trace import Period, PolicyTrace, Traces
+from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["PolicyUpdater", "PolicyWriter"]
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import anyio
 
-from cabochon.connectivity import Connectivity
+from cabochon.contract.update_source import UpdateSource
 from cabochon.errors import SourceError
 from cabochon.schemas import DataSourceConfig, PolicyBundle
-from cabochon.update_source import UpdateSource
+from cabochon.sync.intake.connectivity import Connectivity
 
 __all__ = ["SourceCalls", "asked"]
 

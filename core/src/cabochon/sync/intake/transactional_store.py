@@ -9,14 +9,14 @@ from typing import Protocol
 
 import structlog
 
-from cabochon import json_patch, json_values
-from cabochon.document_path import DocumentPath
+from cabochon.documents import json_patch, json_values
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import TransactionError
-from cabochon.json_values import JsonError
-from cabochon.policy_store import Change, DeletePolicy, ReplacePolicies, SetPolicy
-from cabochon.scheduler import Entry
 from cabochon.schemas import TransactionType
-from cabochon.transaction_log import TransactionRecord
+from cabochon.sync.rules.update import Entry
+from cabochon.transactions.changes import Change, DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["Transaction", "TransactionalStore", "Transactions"]
 

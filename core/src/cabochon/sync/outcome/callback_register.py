@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from cabochon.callback_reporter import Callback
+from cabochon.contract.callback_reporter import Callback
 from cabochon.schemas import CallbackEntry, HttpFetcherConfig, UpdateCallback
 
 __all__ = ["CallbackRegister"]

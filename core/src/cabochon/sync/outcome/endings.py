@@ -8,18 +8,19 @@ from typing import Any
 import anyio
 import structlog
 
-from cabochon.callback_reporter import Callback
-from cabochon.document_path import DocumentPath
-from cabochon.engine_view import Dirty
+from cabochon.contract.callback_reporter import Callback
+from cabochon.contract.metrics import Metrics
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
-from cabochon.metrics import Metrics
-from cabochon.reporting import EntryResult, PendingReport, Reporting
-from cabochon.retry_book import Cause, FailedEntry, RetryBook
-from cabochon.scheduler import Entry, EntryState, Kind, Scheduler, Update
-from cabochon.transaction_log import TransactionRecord
-from cabochon.transaction_record import covered_later
+from cabochon.sync.engine.view import Dirty
+from cabochon.sync.outcome.reports import EntryResult, PendingReport, Reporting
+from cabochon.sync.rules.records import covered_later
+from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
+from cabochon.sync.rules.scheduler import Scheduler
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.records import TransactionRecord
 
-__all__ = ["Caller", "Reported", "UpdateEnd"]
+__all__ = ["Caller", "Endings", "Reported"]
 
 log = structlog.get_logger()
 
@@ -67,7 +68,7 @@ class Caller:
         self.record: TransactionRecord | None = None
 
 
-class UpdateEnd:
+class Endings:
     """Called by the committer, synchronously, for every update that ends; never waits."""
 
     def __init__(

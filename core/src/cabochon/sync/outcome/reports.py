@@ -17,14 +17,15 @@ import anyio.abc
 import msgspec
 import structlog
 
-from cabochon import json_values
 from cabochon.backoff import Backoff
-from cabochon.callback_register import CallbackRegister
-from cabochon.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.callback_reporter import Callback, CallbackReporter
+from cabochon.contract.metrics import Metrics
+from cabochon.contract.tracing import Period, ReportTrace
+from cabochon.documents import json_values
 from cabochon.errors import ReportError
-from cabochon.metrics import Metrics
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
-from cabochon.update_trace import Period, ReportTrace, Traces
+from cabochon.sync.outcome.callback_register import CallbackRegister
+from cabochon.sync.outcome.traces import Traces
 from cabochon.urls import masked_url
 
 __all__ = ["CallbackRegister", "EntryResult", "PendingReport", "ReportLimits", "Reporting"]

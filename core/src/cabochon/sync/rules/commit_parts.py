@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cabochon.path_index import PathIndex
-from cabochon.policy_store import StoreTraits
-from cabochon.scheduler import Entry, EntryState, Update
+from cabochon.contract.policy_store import StoreTraits
+from cabochon.documents.path_index import PathIndex
+from cabochon.sync.rules.update import Entry, EntryState, Update
 
 __all__ = ["Part", "alive_entries", "cut", "halved"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError
-from cabochon.scheduler import Entry, EntryState, Kind, Update
 from cabochon.schemas import RemoteStatus
-from cabochon.transaction_log import FailedPath, TransactionRecord
+from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.transactions.records import FailedPath, TransactionRecord
 from cabochon.urls import masked_url
 
 __all__ = ["covered_later", "policy_record", "record_of"]

@@ -11,9 +11,9 @@ from enum import Enum, auto
 from typing import Any
 
 from cabochon.backoff import Backoff
-from cabochon.document_path import DocumentPath
-from cabochon.path_index import PathIndex
-from cabochon.scheduler import Entry
+from cabochon.documents.path import DocumentPath
+from cabochon.documents.path_index import PathIndex
+from cabochon.sync.rules.update import Entry
 
 __all__ = ["Cause", "FailedEntry", "RetryBook"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 import msgspec
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
 
 __all__ = ["Archive", "archive_path", "build", "build_archive"]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.archive import Archive, build_archive
 from cabochon_opa.bundle.opa_config import BUNDLE_NAME

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 
 __all__ = ["Split", "overlapping", "package_of", "split_policies"]
 

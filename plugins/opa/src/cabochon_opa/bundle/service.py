@@ -13,8 +13,8 @@ import anyio.to_thread
 import structlog
 from pydantic import SecretStr
 
-from cabochon.asgi_server import Receive, Scope, Send, serve
 from cabochon.errors import ConfigurationError
+from cabochon.kit.web.server import Receive, Scope, Send, serve
 from cabochon_opa.bundle.opa_config import BUNDLE_RESOURCE, STATUS_RESOURCE, listen_address
 from cabochon_opa.bundle.shelf import BundleShelf
 from cabochon_opa.bundle.status import read_report

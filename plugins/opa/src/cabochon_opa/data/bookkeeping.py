@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from cabochon.policy_store import Guard, Marker
+from cabochon.transactions.changes import Guard, Marker
 from cabochon_opa.client import Answer
 from cabochon_opa.data.owned_list import OWNED
 from cabochon_opa.data.plan import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
-from cabochon import json_values
+from cabochon.documents import json_values
 from cabochon_opa.data.known_objects import KnownObjects
 
 __all__ = ["CommitTree", "Kind"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 
 __all__ = ["OurDocuments"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon_opa.client import Answer
 from cabochon_opa.data.plan import Plan
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import Blame, DeleteData, PatchData, SetData
+from cabochon.transactions.changes import DeleteData, PatchData, SetData
+from cabochon.transactions.commit_result import Blame
 from cabochon_opa.data.pointers import pointer_json
 
 __all__ = ["DataChange", "Place", "Plan", "RefusedChange"]

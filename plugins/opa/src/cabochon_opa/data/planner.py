@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.json_patch import PatchOperation
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError, UnsupportedOperationError
-from cabochon.policy_store import DeleteData, PatchData, PatchOperation, SetData
+from cabochon.transactions.changes import DeleteData, PatchData, SetData
 from cabochon_opa.data.commit_tree import CommitTree
 from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange

@@ -9,14 +9,10 @@ from urllib.parse import quote
 
 import structlog
 
-from cabochon.document_path import DocumentPath
-from cabochon.errors import (
-    PatchFailedError,
-    PathConflictError,
-    StateLostError,
-    StoreRejectedError,
-)
-from cabochon.policy_store import Changes, CommitResult, Guard, Marker, PatchData, SetData
+from cabochon.documents.path import DocumentPath
+from cabochon.errors import PatchFailedError, PathConflictError, StateLostError, StoreRejectedError
+from cabochon.transactions.changes import Changes, Guard, Marker, PatchData, SetData
+from cabochon.transactions.commit_result import CommitResult
 from cabochon_opa.client import Answer, OpaClient
 from cabochon_opa.data import bookkeeping
 from cabochon_opa.data.base_documents import ask_kinds, try_out

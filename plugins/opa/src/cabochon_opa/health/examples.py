@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.schemas import RemoteStatus
-from cabochon.transaction_log import FailedPath, TransactionLog, TransactionRecord
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import FailedPath, TransactionRecord
 
 __all__ = ["example_states"]
 

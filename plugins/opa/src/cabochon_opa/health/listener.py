@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from cabochon import TransactionListener, TransactionListenerType, json_values
-from cabochon.document_path import DocumentPath
+from cabochon import TransactionListener, TransactionListenerType
+from cabochon.documents import json_values
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import ConfigurationError
-from cabochon.policy_store import Change, SetData, SetPolicy
+from cabochon.transactions.changes import Change, SetData, SetPolicy
 from cabochon_opa.health.examples import example_states
 from cabochon_opa.health.settings import HealthSettings
 from cabochon_opa.health.template import HealthTemplate
 
 if TYPE_CHECKING:
-    from cabochon.transaction_log import TransactionLog, TransactionRecord
+    from cabochon.transactions.log import TransactionLog
+    from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["HEALTH_PATH", "OPAL_POLICY", "PROBES_POLICY", "OpaHealthListener", "health_listener_type"]
 

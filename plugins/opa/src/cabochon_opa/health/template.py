@@ -9,7 +9,7 @@ from typing import Any, cast
 from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cabochon import json_values
+from cabochon.documents import json_values
 from cabochon.errors import ConfigurationError
 
 __all__ = ["HealthTemplate"]

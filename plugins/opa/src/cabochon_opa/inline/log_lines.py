@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from cabochon.inline_engine import LogEvent, LogLevel
+from cabochon.kit.process.inline_engine import LogEvent, LogLevel
 from cabochon_opa.inline.settings import LogFormat
 
 __all__ = ["LogReader"]

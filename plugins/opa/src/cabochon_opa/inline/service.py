@@ -12,8 +12,8 @@ import structlog
 
 from cabochon import AgentContext, ServiceType
 from cabochon.errors import ConfigurationError
-from cabochon.inline_engine import InlineEngine, running
-from cabochon.tls import client_context
+from cabochon.kit.http.tls import client_context
+from cabochon.kit.process.inline_engine import InlineEngine, running
 from cabochon.urls import masked_url
 from cabochon_opa.inline.address import ListenAddress, mismatch
 from cabochon_opa.inline.binary import find_opa

@@ -15,8 +15,8 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from cabochon.contract.powers import PolicyProblem
 from cabochon.errors import ConfigurationError, StoreUnavailableError
-from cabochon.policy_store import PolicyProblem
 from cabochon_opa.client import OpaClient
 from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.inline.binary import find_opa

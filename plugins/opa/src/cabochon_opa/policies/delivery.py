@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from cabochon.document_path import DocumentPath
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 
 __all__ = ["DocumentPaths", "PolicyChange", "PolicyDelivery"]
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
-from cabochon.document_path import DocumentPath
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
 from cabochon_opa.client import Answer, AnswerLostError, OpaClient
 from cabochon_opa.refusals import policy_refusal, refusal

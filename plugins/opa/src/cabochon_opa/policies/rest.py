@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import structlog
 
-from cabochon.document_path import DocumentPath
+from cabochon.contract.powers import PolicyProblem
+from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon_opa.client import AnswerLostError, OpaClient
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.delivery import PolicyChange

@@ -8,8 +8,8 @@ import click
 from pydantic_settings import BaseSettings
 
 from cabochon import CabochonError, Plugins, load_settings
-from cabochon.settings import DiscoverySettings
-from cabochon.settings_page import setting_rows, unknown_variables
+from cabochon.settings.core import DiscoverySettings
+from cabochon.settings.page import setting_rows, unknown_variables
 from cabochon_opal_server import __version__
 from cabochon_opal_server.all_settings import AllServerSettings
 from cabochon_opal_server.settings import ServerSettings

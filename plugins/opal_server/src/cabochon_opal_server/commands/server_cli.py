@@ -8,7 +8,7 @@ import anyio
 import click
 
 from cabochon import Plugins, load_settings
-from cabochon.settings import DiscoverySettings
+from cabochon.settings.core import DiscoverySettings
 from cabochon_opal_server.commands.print_config import print_config
 from cabochon_opal_server.commands.token_commands import generate_secret, obtain_token
 from cabochon_opal_server.server import Server, open_server

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from cabochon import DocumentPath, DocumentPathError, NewRecord, json_patch
-from cabochon.json_values import JsonError
+from cabochon import DocumentPath, DocumentPathError, NewRecord
+from cabochon.documents import json_patch
+from cabochon.documents.json_values import JsonError
 from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback, callback_fault
 from cabochon_opal_server.pubsub.topics import expanded
 

@@ -15,7 +15,7 @@ from cabochon.schemas import (
     DataSourceEntryWithPollingInterval,
     ServerDataSourceConfig,
 )
-from cabochon.settings import Masked
+from cabochon.settings.core import Masked
 
 __all__ = ["DataSettings"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from cabochon import ROOT, DocumentPath, DocumentPathError, LogRecord
-from cabochon.path_index import PathIndex
+from cabochon.documents.path_index import PathIndex
 from cabochon.schemas import DataSourceEntry, DataUpdate
 
 __all__ = ["Compaction"]

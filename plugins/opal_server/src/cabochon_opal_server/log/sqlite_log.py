@@ -22,7 +22,7 @@ from cabochon import (
     NewRecord,
     Retention,
 )
-from cabochon.append_batches import AppendBatches
+from cabochon.kit.append_batches import AppendBatches
 from cabochon_opal_server.log.settings import SqliteLogSettings
 from cabochon_opal_server.log.sqlite_file import LogFile, UnusableLogError
 from cabochon_opal_server.log.sqlite_rows import DamagedError, Row, encoded, stamped

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cabochon.json_values import JsonError, guarded
+from cabochon.documents.json_values import JsonError, guarded
 from cabochon.urls import masked_url
 from cabochon_opal_server.policy.policies import NotLoadedError, Policies, UnknownFolderError
 from cabochon_opal_server.policy.settings import PolicySettings

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field, SecretStr
 
 from cabochon import CommaList, Settings
-from cabochon.settings import Masked, Seconds
+from cabochon.settings.core import Masked, Seconds
 
 __all__ = ["PolicySettings", "WebhookParams"]
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from websockets.http11 import Request
 
 from cabochon import BackboneError
-from cabochon.json_values import JsonError
+from cabochon.documents.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, Clients
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.messages import Call, read

@@ -10,8 +10,8 @@ import structlog
 
 from cabochon import Backbone, BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
+from cabochon.contract.metrics import Metrics
 from cabochon.errors import LogReplacedError, LogTrimmedError
-from cabochon.metrics import Metrics
 from cabochon_opal_server.pubsub.messages import Resume, notification
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import text_frame

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from cabochon.json_values import guarded
+from cabochon.documents.json_values import guarded
 
 __all__ = [
     "Call",

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from cabochon import BackboneError, NewRecord
-from cabochon.json_values import JsonError
+from cabochon.documents.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.messages import (

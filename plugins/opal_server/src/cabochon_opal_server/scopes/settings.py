@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from cabochon import Settings
-from cabochon.settings import Seconds
+from cabochon.settings.core import Seconds
 
 __all__ = ["ScopeSettings"]
 

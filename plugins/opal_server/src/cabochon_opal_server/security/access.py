@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from starlette.exceptions import HTTPException
 
-from cabochon.jwt_tokens import TokenError, bearer_token, verified_claims
+from cabochon.kit.web.tokens import TokenError, bearer_token, verified_claims
 from cabochon_opal_server.security.keys import KeyPair
 from cabochon_opal_server.security.settings import SecuritySettings
 

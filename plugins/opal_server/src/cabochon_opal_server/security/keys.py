@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cabochon import ConfigurationError
-from cabochon.jwt_tokens import key_bytes, read_public_key
+from cabochon.kit.web.tokens import key_bytes, read_public_key
 from cabochon_opal_server.security.settings import SecuritySettings
 
 __all__ = ["KeyPair", "read_keys"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from cabochon.jwt_tokens import JwtSettings, KeyFormat
+from cabochon.kit.web.tokens import JwtSettings, KeyFormat
 
 __all__ = ["SecuritySettings"]
 

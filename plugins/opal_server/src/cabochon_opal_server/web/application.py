@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from cabochon.openapi_page import openapi_page
+from cabochon.kit.web.openapi_page import openapi_page
 from cabochon_opal_server import __version__
 from cabochon_opal_server.web.answers import json_answer, operation
 

@@ -9,7 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cabochon.json_values import JsonError, guarded
+from cabochon.documents.json_values import JsonError, guarded
 from cabochon_opal_server.web.answers import unprocessable
 
 __all__ = ["body_as", "body_of"]

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cabochon.metrics import Metrics
+from cabochon.contract.metrics import Metrics
 from cabochon_opal_server import __version__
 
 __all__ = ["metrics_routes"]
@@ -14,7 +14,7 @@ __all__ = ["metrics_routes"]
 
 def metrics_routes(metrics: Metrics) -> list[Route]:
     """Make the route; it is open, as scrapers expect."""
-    from cabochon.exposition import exposition  # noqa: PLC0415 - only if it is asked for
+    from cabochon.kit.web.prometheus import exposition  # noqa: PLC0415 - only if it is asked for
 
     expose = exposition(metrics, __version__)
 

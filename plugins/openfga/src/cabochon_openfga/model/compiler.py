@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cabochon.policy_store import PolicyProblem
+from cabochon.contract.powers import PolicyProblem
 from cabochon_openfga.model.fga import FgaCli, ModelFolder, NoFgaError, Said
 from cabochon_openfga.model.files import ModelFiles, NoModelError, choose, json_problem
 from cabochon_openfga.model.problems import judged, misread

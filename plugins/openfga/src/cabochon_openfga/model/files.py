@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from cabochon.policy_store import PolicyProblem
+from cabochon.contract.powers import PolicyProblem
 
 __all__ = ["ModelFiles", "NoModelError", "choose"]
 

@@ -8,8 +8,9 @@ import anyio
 import msgspec
 import structlog
 
+from cabochon.contract.powers import PolicyProblem
 from cabochon.errors import StoreRejectedError
-from cabochon.policy_store import DeletePolicy, PolicyProblem, ReplacePolicies, SetPolicy, policies_after
+from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy, policies_after
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.model.compiler import BadModelError, ModelCompiler
 from cabochon_openfga.model.normal_form import normal_form

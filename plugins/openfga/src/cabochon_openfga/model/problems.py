@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from cabochon.policy_store import PolicyProblem
+from cabochon.contract.powers import PolicyProblem
 
 __all__ = ["judged", "misread"]
 

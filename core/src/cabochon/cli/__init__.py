@@ -1,0 +1,1 @@
+"""The `cabochon` command: one module for each of its commands."""

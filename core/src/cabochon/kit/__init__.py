@@ -1,0 +1,1 @@
+"""What plugins share, and the sync itself does not use."""

@@ -1,0 +1,1 @@
+"""For plugins that call others over HTTP."""

@@ -1,0 +1,1 @@
+"""For plugins that run an engine as a process."""

@@ -1,0 +1,1 @@
+"""How Cabochon logs: configured by the application, once."""

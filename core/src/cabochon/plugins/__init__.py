@@ -1,0 +1,1 @@
+"""Which plugins are installed, what they offer, which of it is meant."""

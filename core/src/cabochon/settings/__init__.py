@@ -1,0 +1,1 @@
+"""Environment variables: the models, the core's own settings, every setting on one page."""

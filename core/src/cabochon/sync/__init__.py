@@ -1,0 +1,1 @@
+"""An update's way from the source into the engine, and back as a report."""

@@ -1,0 +1,1 @@
+"""What the engine should hold, and the changes that make it so."""

@@ -1,0 +1,1 @@
+"""From the update source to the queue."""

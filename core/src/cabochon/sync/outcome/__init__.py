@@ -1,0 +1,1 @@
+"""What follows when an update has ended: reports, traces, retries."""
