@@ -1,1 +1,5 @@
-"""Where a document lives and what it holds: paths, raw JSON, patches. No I/O; knows no engine."""
+"""Where a document lives and what it holds: paths, raw JSON, trees, patches.
+
+Here: pure functions and values, on bytes and JSON.
+Not here: I/O, and anything that knows of updates, transactions or engines.
+"""

@@ -2,6 +2,9 @@
 
 They are msgspec structs: a frame is parsed once, in under a microsecond, and the documents inside it stay raw JSON, so
 that no number passes through a float on its way to the engine (docs/decisions/0002).
+
+Here: what stands on the wire, to the letter.
+Not here: what we make of a message, and our own additions that the peer would not ignore.
 """
 
 from cabochon.schemas.callbacks import (

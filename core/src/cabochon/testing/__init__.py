@@ -2,6 +2,9 @@
 
 Each kit is a class of pytest tests in a module of its own, so that what needs no pytest can be used without it. A kit
 needs the extra `cabochon[testing]`.
+
+Here: promises that any plugin of a kind must keep, and what it takes to try them.
+Not here: tests of the core itself.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ is the same for every such engine and is done here; a store says how a document 
 - `ledger`: which path owns what, and where the engine is not known to follow.
 - `difference`: what the engine must be told, cut to calls that it takes.
 - `survey`: what the engine held before.
+
+Here: what is so for every set of facts. Not here: the API of one engine, and documents.
 """
 
 from __future__ import annotations

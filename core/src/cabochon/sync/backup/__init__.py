@@ -1,1 +1,5 @@
-"""Offline mode: what the agent wrote is kept on disk, and served after a restart until the source is there again."""
+"""What an agent keeps in a file, so that it can start without its server.
+
+Here: writing the desired state down, and bringing it back.
+Not here: what should be in it, which `desired` decides.
+"""

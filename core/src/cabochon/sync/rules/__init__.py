@@ -1,1 +1,5 @@
-"""The rules of the data flow: order, retries, records. Pure: no clock, no tasks, no I/O."""
+"""The rules of the data flow: order, retries, copies, records.
+
+Here: decisions and their books, driven by whoever has a clock.
+Not here: clocks, tasks, I/O, and the engine.
+"""
