@@ -82,7 +82,7 @@ class Running:
                 update_id
                 in {
                     record.id
-                    for record in (self.pipeline.log.last_data, self.pipeline.log.last_failed_data)
+                    for record in (self.pipeline.log.data.last, self.pipeline.log.data.last_failed)
                     if record is not None
                 }
             ),

@@ -286,7 +286,7 @@ async def test_difference_to_other_policies_is_not_applied(tmp_path: Path) -> No
     async with living(engine, tmp_path / "backup.db", source) as life:
         await source.send.send(Connected())
         await life.until(lambda: engine.get("/system/opal/healthy"), "healthy")
-        base = source.asked[-1] or life.pipeline.log.last_policy
+        base = source.asked[-1] or life.pipeline.log.policies.last
         assert base is not None
         module = RegoModule(path="x.rego", package_name="x", rego="package x")
         source.wrong_delta = PolicyBundle(

@@ -17,9 +17,9 @@ async def test_bundle_is_applied_and_makes_ready(start: Start) -> None:
         await running.until(lambda: running.engine.get("/system/opal/ready"), "ready")
 
         assert GOOD == dict(running.engine.policies)
-        last = running.pipeline.log.last_policy
+        last = running.pipeline.log.policies.last
         assert last is not None
-        assert (running.pipeline.log.last_policy, ("set_policies",)) == (last, last.actions)
+        assert (running.pipeline.log.policies.last, ("set_policies",)) == (last, last.actions)
 
 
 async def test_bad_bundle_leaves_the_old_one_in_force(start: Start) -> None:

@@ -33,11 +33,11 @@ async def test_document_that_breaks_the_store_is_refused_and_named(start: Start)
             await running.publish(f"u{number}", {"dst_path": f"/users/u{number}", "data": {"v": value}})
         await running.publish("last", {"dst_path": "/last", "data": {"v": 1}})
         await running.ended("last")
-        await running.until(lambda: running.pipeline.log.data_failed, "the refusal")
+        await running.until(lambda: running.pipeline.log.data.failed, "the refusal")
 
         users = running.engine.get("/users")
         assert ["u0", "u1", "u3", "u4"] == sorted(users)
-        failed = running.pipeline.log.last_failed_data
+        failed = running.pipeline.log.data.last_failed
         assert failed is not None
         assert ("u2", "the policy store fails with KeyError: 'poison'") == (failed.id, failed.error)
         assert ["/users/u2"] == [str(path) for path in running.pipeline.log.out_of_sync]
@@ -71,7 +71,7 @@ async def test_inline_data_that_is_no_text_is_refused(start: Start, method: str)
         await running.ended("bad")
 
         assert {} == running.engine.documents
-        failed = running.pipeline.log.last_failed_data
+        failed = running.pipeline.log.data.last_failed
         assert failed is not None
         assert "not UTF-8" in failed.error
 

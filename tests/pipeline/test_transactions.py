@@ -23,7 +23,7 @@ async def test_block_commits_when_it_ends(start: Start) -> None:
 
         assert {"users": {"bob": {"role": "none"}}, "list": [1, None]} == running.engine.documents
         assert 1 == len([commit for commit in running.engine.commits if commit.changes.writes])
-        last = running.pipeline.log.last_data
+        last = running.pipeline.log.data.last
         assert last is not None
         assert ("t1", True, ("set_policy_data", "patch_policy_data")) == (last.id, last.success, last.actions)
 
@@ -41,10 +41,10 @@ async def test_exception_rolls_back_and_is_recorded_once(start: Start) -> None:
         await running.ended("t1")
 
         assert {} == running.engine.documents
-        failed = running.pipeline.log.last_failed_data
+        failed = running.pipeline.log.data.last_failed
         assert failed is not None
         assert ("t1", "rolled back: ValueError: changed my mind") == (failed.id, failed.error)
-        assert 1 == running.pipeline.log.data_failed
+        assert 1 == running.pipeline.log.data.failed
 
 
 async def test_refused_write_raises_and_siblings_land(start: Start) -> None:
@@ -79,7 +79,7 @@ async def test_policies_are_written_and_recorded(start: Start) -> None:
     async with start() as running:
         async with running.pipeline.policy_store.transaction_context("p1") as tx:
             await tx.set_policy("a.rego", "package a")
-        await running.until(lambda: running.pipeline.log.policies_successful, "the record of p1")
+        await running.until(lambda: running.pipeline.log.policies.successful, "the record of p1")
 
         assert {"a.rego": "package a"} == dict(running.engine.policies)
 

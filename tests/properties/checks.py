@@ -192,7 +192,7 @@ class Watch:
         if singles:
             known = peek.log_of(world.pipeline)
             counts = health["transaction_data_statistics"]
-            assert counts["successful"] > known.data_successful, "new data with old health"
+            assert counts["successful"] > known.data.successful, "new data with old health"
         if all(write.transaction_id not in RECOVERY for write in changes.writes):
             assert len(changes.writes) <= 500
 

@@ -407,7 +407,7 @@ def test_rule_12_policies_are_asked_for_once_at_a_quiet_start() -> None:
             world.connect()
             await world.settled()
             assert [None] == source.bundles_asked
-            assert 1 == world.pipeline.log.policies_successful
+            assert 1 == world.pipeline.log.policies.successful
             world.engine.lose_state()
             await world.settled()
             assert [None, "1"] == source.bundles_asked

@@ -266,7 +266,7 @@ def test_rule_04_data_that_landed_without_a_listeners_part_are_applied_once(blam
 
         class Later(Culprit):
             def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
-                return super().committing(records, log) if not late or log.data_successful else ()
+                return super().committing(records, log) if not late or log.data.successful else ()
 
         listeners = {"health": MockHealthListener(), "culprit": Later()}
         with capture_logs() as events:

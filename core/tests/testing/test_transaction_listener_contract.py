@@ -34,7 +34,7 @@ class CountingListener(TransactionListener):
 
     def value(self, records: Sequence[TransactionRecord], log: TransactionLog) -> bytes:
         del records
-        return json_values.encode(log.data_successful)
+        return json_values.encode(log.data.successful)
 
     async def ended(self, record: TransactionRecord, log: TransactionLog) -> None:
         del record, log

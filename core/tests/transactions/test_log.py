@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cabochon.documents.path import DocumentPath
-from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.log import Half, TransactionLog
 from cabochon.transactions.records import FailedPath, InitialSource, TransactionRecord
 
 USERS = DocumentPath.parse("/users")
@@ -102,7 +102,7 @@ def test_disabled_half_does_not_count(data: bool, policies: bool) -> None:  # no
     """
     Without a data updater policies make ready, and the other way round.
     """
-    log = TransactionLog(data_enabled=data, policy_enabled=policies).with_engine(current=True)
+    log = TransactionLog(data=Half(enabled=data), policies=Half(enabled=policies)).with_engine(current=True)
     log = log.with_sources({}) if data else log.after([_policy()])
 
     assert log.ready
@@ -287,7 +287,7 @@ def test_statistics_count_each_transaction_once() -> None:
     """
     log = _log().after([_policy(), _landed(1, USERS), _landed(2, BOB), _failed(3, ROLES), _policy(success=False)])
 
-    assert (2, 1, 1, 1) == (log.data_successful, log.data_failed, log.policies_successful, log.policies_failed)
+    assert (2, 1, 1, 1) == (log.data.successful, log.data.failed, log.policies.successful, log.policies.failed)
 
 
 def test_document_has_what_the_peers_has() -> None:

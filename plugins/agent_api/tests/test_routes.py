@@ -43,7 +43,7 @@ async def test_probes_say_that_something_is_missing(opened: Open) -> None:
     """
     entry = DataSourceEntryWithPollingInterval(url="nowhere://x", dst_path="/x", topics=("policy_data",))
     rig = await opened(entries=(entry,))
-    await rig.until(lambda: rig.agent.pipeline.log.data_failed > 0)
+    await rig.until(lambda: rig.agent.pipeline.log.data.failed > 0)
 
     assert [UNAVAILABLE] * 4 == [answer(await rig.client.get(path)) for path in (*PROBES, "/ready")]
 
@@ -54,7 +54,7 @@ async def test_healthy_turns_with_the_last_update(opened: Open) -> None:
     """
     rig = await opened()
     await rig.source.publish({"id": "1", "entries": [{"url": "nowhere://x", "dst_path": "/x"}]})
-    await rig.until(lambda: rig.agent.pipeline.log.data_failed == 1)
+    await rig.until(lambda: rig.agent.pipeline.log.data.failed == 1)
     assert UNAVAILABLE == answer(await rig.client.get("/healthy"))
     assert 200 == (await rig.client.get("/ready")).status_code
 
@@ -96,10 +96,10 @@ async def test_triggers_load_again(opened: Open) -> None:
     """
     entry = DataSourceEntryWithPollingInterval(url="", dst_path="/x", topics=("policy_data",), data=Raw(b"1"))
     rig = await opened(entries=(entry,))
-    await rig.until(lambda: rig.agent.pipeline.log.data_successful == 1)
+    await rig.until(lambda: rig.agent.pipeline.log.data.successful == 1)
 
     assert (200, {"status": "ok"}) == answer(await rig.client.post("/data-updater/trigger"))
-    await rig.until(lambda: rig.agent.pipeline.log.data_successful == 2)
+    await rig.until(lambda: rig.agent.pipeline.log.data.successful == 2)
     status, body = answer(await rig.client.post("/policy-updater/trigger"))
     assert (503, True) == (status, "OPAL_POLICY_UPDATER_ENABLED" in body["detail"])
     assert 405 == (await rig.client.get("/data-updater/trigger")).status_code

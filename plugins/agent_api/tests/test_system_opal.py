@@ -54,7 +54,7 @@ async def test_document_says_what_went_wrong(opened: Open) -> None:
     """
     rig = await opened(store=Facts())
     await rig.source.publish({"id": "1", "entries": [{"url": "nowhere://x", "dst_path": "/x"}]})
-    await rig.until(lambda: rig.agent.pipeline.log.data_failed == 1)
+    await rig.until(lambda: rig.agent.pipeline.log.data.failed == 1)
 
     assert {"result": False} == await ask(rig, "/healthy")
     assert {"result": "/x"} == await ask(rig, "/out_of_sync_paths/0/path")

@@ -10,12 +10,12 @@ from cabochon import TransactionListener, TransactionListenerType
 from cabochon.documents.path import DocumentPath
 from cabochon.testing.transaction_listener_contract import RECORDS, START, TransactionListenerContract
 from cabochon.transactions.changes import SetData, SetPolicy
-from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.log import Half, TransactionLog
 from cabochon.transactions.records import TransactionRecord
 from cabochon_opa.health.listener import HEALTH_PATH, OPAL_POLICY, PROBES_POLICY, health_listener_type
 from cabochon_opa.health.settings import HealthSettings
 
-READY = TransactionLog(data_enabled=False, policy_enabled=False, engine_current=True, heartbeat_at=5.5)
+READY = TransactionLog(data=Half(enabled=False), policies=Half(enabled=False), engine_current=True, heartbeat_at=5.5)
 NOT_READY = TransactionLog(heartbeat_at=5.5)
 
 

@@ -102,7 +102,7 @@ async def test_bad_model_leaves_the_old_one_in_force(openfga: RealOpenFga) -> No
         assert await rig.publish("/docs", [tuple_of(ANN, "owner", PLAN)]) is None
         before = await rig.asker.model_ids()
         await rig.source.change_policies(bundle({"model.fga": MODEL.replace("[user]", "[usr]", 1)}, "bad"))
-        await rig.until(lambda: rig.log.policies_failed == 1)
+        await rig.until(lambda: rig.log.policies.failed == 1)
 
         failed = rig.log.as_document()["last_failed_policy_transaction"]
         assert (

@@ -37,7 +37,7 @@ class TransactionListener(ABC):
 
         Args:
             records: the transactions of this commit as they will have ended; empty when only the state changed.
-            log: the log as it will be after the commit. Do not keep it: it changes with the next one.
+            log: the log as it will be after the commit; the next commit comes with a log of its own.
         """
         del records, log
         return ()

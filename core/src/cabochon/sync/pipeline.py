@@ -51,7 +51,7 @@ from cabochon.sync.rules.records import policy_record
 from cabochon.sync.rules.retry_book import RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, Kind, Update
-from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.log import Half, TransactionLog
 from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["Pipeline", "PipelineParts"]
@@ -106,8 +106,8 @@ class Pipeline:
             store,
             DesiredState(owned_facts=store.traits.data_unit == "facts"),
             TransactionLog(
-                data_enabled=settings.data_updater_enabled,
-                policy_enabled=settings.policy_updater_enabled and source.has_policies,
+                data=Half(enabled=settings.data_updater_enabled),
+                policies=Half(enabled=settings.policy_updater_enabled and source.has_policies),
             ),
         )
         if parts.backup is not None:

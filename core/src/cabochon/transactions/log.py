@@ -15,20 +15,55 @@ from msgspec import Struct
 from cabochon.documents.path import DocumentPath
 from cabochon.transactions.records import InitialSource, OutOfSync, TransactionRecord
 
-__all__ = ["TransactionLog"]
+__all__ = ["Half", "TransactionLog"]
+
+
+class Half(Struct, frozen=True, kw_only=True):
+    """What the transactions of one kind amount to, data or policies.
+
+    Attributes:
+        enabled: whether it counts for `ready` and `healthy`.
+        restored: a backup brought it, of a state in which it had been synced.
+        last: the last transaction that succeeded.
+        last_failed: the last one that did not.
+        successful: how many succeeded.
+        failed: how many did not.
+        latest_success: whether the last one to end, whatever became of those before, succeeded.
+    """
+
+    enabled: bool = True
+    restored: bool = False
+    last: TransactionRecord | None = None
+    last_failed: TransactionRecord | None = None
+    successful: int = 0
+    failed: int = 0
+    latest_success: bool = False
+
+    def after(self, records: Sequence[TransactionRecord]) -> Half:
+        """Return it once these transactions of its kind, in this order, have ended."""
+        if not records:
+            return self
+        good = [record for record in records if record.success]
+        bad = [record for record in records if not record.success]
+        return msgspec.structs.replace(
+            self,
+            last=good[-1] if good else self.last,
+            last_failed=bad[-1] if bad else self.last_failed,
+            successful=self.successful + len(good),
+            failed=self.failed + len(bad),
+            latest_success=records[-1].success,
+        )
 
 
 class TransactionLog(Struct, frozen=True, kw_only=True):
     """What the stream of ended transactions amounts to.
 
     Attributes:
-        data_enabled: whether the data half counts for `ready` and `healthy`.
-        policy_enabled: whether the policy half counts.
+        data: what the data transactions amount to.
+        policies: what the policy transactions amount to.
         engine_current: the engine holds everything that this agent has to say: false while it is filled again.
         source_connected: the update source is connected.
         heartbeat_at: Unix seconds at which the agent was last seen alive.
-        policy_restored: a backup brought policies of a state in which they had been synced.
-        data_restored: a backup brought data of a state in which every initial source had been synced.
         pending_sources: initial data sources not synced yet, by key; None until the list is known.
         initial_paths: where the initial data sources are written, synced or not.
         failed_paths: paths whose latest update is not in force.
@@ -38,13 +73,11 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         highest_success: whether all of that update is in force: a retry of an older one says nothing about it.
     """
 
-    data_enabled: bool = True
-    policy_enabled: bool = True
+    data: Half = Half()
+    policies: Half = Half()
     engine_current: bool = False
     source_connected: bool = False
     heartbeat_at: float = 0.0
-    policy_restored: bool = False
-    data_restored: bool = False
     pending_sources: Mapping[int, InitialSource] | None = None
     initial_paths: frozenset[DocumentPath] = frozenset()
     failed_paths: Mapping[DocumentPath, OutOfSync] = {}
@@ -52,37 +85,28 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     malformed: Mapping[DocumentPath, str] = {}
     highest_number: int = 0
     highest_success: bool = True
-    policy_success: bool = False
-    last_policy: TransactionRecord | None = None
-    last_data: TransactionRecord | None = None
-    last_failed_policy: TransactionRecord | None = None
-    last_failed_data: TransactionRecord | None = None
-    policies_successful: int = 0
-    policies_failed: int = 0
-    data_successful: int = 0
-    data_failed: int = 0
 
     @property
     def synced(self) -> bool:
         """Policy synced at least once and every initial data source too, as far as each half counts."""
-        return (not self.policy_enabled or self.policies_successful > 0) and (
-            not self.data_enabled or self._data_synced
+        return (not self.policies.enabled or self.policies.successful > 0) and (
+            not self.data.enabled or self._data_synced
         )
 
     @property
     def policy_served(self) -> bool:
         """Policy synced at least once, in this life or in the one that a backup is from."""
-        return self.policies_successful > 0 or self.policy_restored
+        return self.policies.successful > 0 or self.policies.restored
 
     @property
     def data_served(self) -> bool:
         """Every initial data source synced at least once, in this life or in the one that a backup is from."""
-        return self._data_synced or self.data_restored
+        return self._data_synced or self.data.restored
 
     @property
     def served(self) -> bool:
         """Synced in this life or in the one that a backup is from, as far as each half counts."""
-        return (not self.policy_enabled or self.policy_served) and (not self.data_enabled or self.data_served)
+        return (not self.policies.enabled or self.policy_served) and (not self.data.enabled or self.data_served)
 
     @property
     def ready(self) -> bool:
@@ -95,8 +119,8 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         return (
             self.ready
             and self.synced
-            and (not self.policy_enabled or self.policy_success)
-            and (not self.data_enabled or self.highest_success)
+            and (not self.policies.enabled or self.policies.latest_success)
+            and (not self.data.enabled or self.highest_success)
         )
 
     @property
@@ -112,26 +136,21 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
 
     def after(self, records: Sequence[TransactionRecord]) -> TransactionLog:
         """Return the log once these transactions, in this order, have ended."""
-        new: dict[str, Any] = {}
         data = [record for record in records if record.transaction_type == "data"]
         policies = [record for record in records if record.transaction_type == "policy"]
-        if policies:
-            self._count(policies, new, "policies", "policy")
-            new["policy_success"] = policies[-1].success
-            for record in policies:
-                if record.malformed is not None:
-                    new["malformed"] = record.malformed
-        if data:
-            self._count(data, new, "data", "data")
-        new["failed_paths"] = self._failed_paths_after(records)
-        if data:
-            newest = max(data, key=_age)
-            if newest.origin >= self.highest_number:
-                new["highest_number"] = newest.origin
-                new["highest_success"] = newest.success and not _has_failed(newest.origin, new["failed_paths"])
-        if self.pending_sources:
-            new["pending_sources"] = self._pending_after(records)
-        return msgspec.structs.replace(self, **new)
+        failed_paths = self._failed_paths_after(records)
+        number, success = self._highest_after(data, failed_paths)
+        malformed = [record.malformed for record in policies if record.malformed is not None]
+        return msgspec.structs.replace(
+            self,
+            data=self.data.after(data),
+            policies=self.policies.after(policies),
+            pending_sources=self._pending_after(records) if self.pending_sources else self.pending_sources,
+            failed_paths=failed_paths,
+            malformed=malformed[-1] if malformed else self.malformed,
+            highest_number=number,
+            highest_success=success,
+        )
 
     def with_sources(self, sources: Mapping[int, InitialSource]) -> TransactionLog:
         """Return the log once the list of initial data sources is known; only the first list counts."""
@@ -142,7 +161,12 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
 
     def with_backup(self, *, policy: bool, data: bool, initial_paths: frozenset[DocumentPath]) -> TransactionLog:
         """Return the log of an agent that starts with a backup of a state which had these halves synced."""
-        return msgspec.structs.replace(self, policy_restored=policy, data_restored=data, initial_paths=initial_paths)
+        return msgspec.structs.replace(
+            self,
+            policies=msgspec.structs.replace(self.policies, restored=policy),
+            data=msgspec.structs.replace(self.data, restored=data),
+            initial_paths=initial_paths,
+        )
 
     def with_withheld(self, withheld: Mapping[DocumentPath, str]) -> TransactionLog:
         """Return the log once these, and no others, are the documents that the engine does not take back."""
@@ -214,28 +238,18 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             "healthy": self.healthy,
             "heartbeat": self.heartbeat_at,
             "in_sync": self.in_sync,
-            "last_data_transaction": _document(self.last_data),
-            "last_failed_data_transaction": _document(self.last_failed_data),
-            "last_failed_policy_transaction": _document(self.last_failed_policy),
-            "last_policy_transaction": _document(self.last_policy),
+            "last_data_transaction": _document(self.data.last),
+            "last_failed_data_transaction": _document(self.data.last_failed),
+            "last_failed_policy_transaction": _document(self.policies.last_failed),
+            "last_policy_transaction": _document(self.policies.last),
             "out_of_sync_paths": [
                 {"path": str(path), "reason": out_of_sync[path].reason} for path in sorted(out_of_sync)
             ],
             "ready": self.ready,
             "source_connected": self.source_connected,
-            "transaction_data_statistics": {"failed": self.data_failed, "successful": self.data_successful},
-            "transaction_policy_statistics": {"failed": self.policies_failed, "successful": self.policies_successful},
+            "transaction_data_statistics": {"failed": self.data.failed, "successful": self.data.successful},
+            "transaction_policy_statistics": {"failed": self.policies.failed, "successful": self.policies.successful},
         }
-
-    def _count(self, records: list[TransactionRecord], new: dict[str, Any], counter: str, kind: str) -> None:
-        good = [record for record in records if record.success]
-        bad = [record for record in records if not record.success]
-        if good:
-            new[f"last_{kind}"] = good[-1]
-            new[f"{counter}_successful"] = getattr(self, f"{counter}_successful") + len(good)
-        if bad:
-            new[f"last_failed_{kind}"] = bad[-1]
-            new[f"{counter}_failed"] = getattr(self, f"{counter}_failed") + len(bad)
 
     @property
     def _data_synced(self) -> bool:
@@ -243,6 +257,14 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
 
     def _lacks_a_source(self) -> bool:
         return any(path.overlaps(source) for path in self.withheld for source in self.initial_paths)
+
+    def _highest_after(
+        self, data: Sequence[TransactionRecord], failed_paths: Mapping[DocumentPath, OutOfSync]
+    ) -> tuple[int, bool]:
+        newest = max(data, key=_age, default=None)
+        if newest is None or newest.origin < self.highest_number:
+            return self.highest_number, self.highest_success
+        return newest.origin, newest.success and not _has_failed(newest.origin, failed_paths)
 
     def _failed_paths_after(self, records: Sequence[TransactionRecord]) -> Mapping[DocumentPath, OutOfSync]:
         failing = any(record.failed for record in records)

@@ -9,7 +9,7 @@ from cabochon.errors import FetchError
 from cabochon.schemas import DataSourceEntry
 from cabochon.sync.rules.records import record_of
 from cabochon.sync.rules.update import Entry, EntryState, Update
-from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.log import Half, TransactionLog
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_record_holds_no_secret_of_a_url(url: str, shown: str, failed: bool) -> 
 
     assert record is not None
     assert [shown] == [remote.remote_url for remote in record.remotes]
-    assert "secret" not in str(TransactionLog(data_enabled=True, policy_enabled=False).after([record]).as_document())
+    assert "secret" not in str(TransactionLog(policies=Half(enabled=False)).after([record]).as_document())

@@ -16,14 +16,14 @@ def trigger_routes(agent: AgentContext) -> list[BaseRoute]:
     """Make the two triggers; 503 says why nothing will come of it."""
 
     async def policies(_request: Request) -> Response:
-        if not agent.log().policy_enabled:
+        if not agent.log().policies.enabled:
             raise HTTPException(503, "Policies are not kept in sync: OPAL_POLICY_UPDATER_ENABLED is false.")
         _refuse_if_cut_off()
         await agent.refresh_policies()
         return JSONResponse({"status": "ok"})
 
     async def data(_request: Request) -> Response:
-        if not agent.log().data_enabled:
+        if not agent.log().data.enabled:
             raise HTTPException(503, "Data is not kept in sync: OPAL_DATA_UPDATER_ENABLED is false.")
         _refuse_if_cut_off()
         try:
