@@ -1,0 +1,89 @@
+"""The HTTP side of all rooms: their routes, each with what it needs of the others, and the description of them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from cabochon.schemas import DataUpdate, DataUpdateReport
+from cabochon_opal_server import __version__
+from cabochon_opal_server.all_settings import RoomSettings
+from cabochon_opal_server.data import routes as data
+from cabochon_opal_server.delivery import routes as delivery_routes
+from cabochon_opal_server.delivery.delivery import Delivery
+from cabochon_opal_server.policy import routes as policy
+from cabochon_opal_server.rooms import Rooms
+from cabochon_opal_server.scopes import routes as scopes
+from cabochon_opal_server.security import routes as security
+from cabochon_opal_server.web import statistics
+from cabochon_opal_server.web.application import application
+from cabochon_opal_server.web.metrics import metrics_routes
+
+__all__ = ["application_of"]
+
+_REF = "#/components/schemas/{name}"
+
+
+def application_of(rooms: Rooms, delivery: Delivery, port: int) -> ASGIApp:
+    """Make the application of a server that listens on `port`."""
+    schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
+    origins = rooms.settings.server.allowed_origins
+    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins)
+
+
+def _routes(rooms: Rooms, delivery: Delivery, port: int) -> list[BaseRoute]:
+    settings, permits = rooms.settings, rooms.permits
+    parts = data.DataParts(
+        base_data=settings.data.base_data(port),
+        publish=rooms.hub.publish,
+        permit=permits.enter,
+        permit_publishing=permits.publish,
+        reported=delivery.reported,
+    )
+    return [
+        *data.routes(settings.data, parts),
+        *delivery.routes(permits.enter),
+        *_scope_routes(rooms, parts),
+        *(metrics_routes(rooms.metrics) if settings.server.metrics_enabled else []),
+        *security.routes(settings.security, rooms.access, rooms.keys),
+        *policy.routes(settings.policy, rooms.policies, permits.enter),
+        *statistics.routes(rooms.clients, _statistics(rooms), permits.enter),
+    ]
+
+
+def _scope_routes(rooms: Rooms, of_data: data.DataParts) -> list[BaseRoute]:
+    if rooms.scopes is None:
+        return []
+    parts = scopes.ScopeParts(
+        scopes=rooms.scopes,
+        publish=rooms.hub.publish,
+        largest_update=rooms.settings.data.largest_update,
+        base_data=data.sources_endpoint(of_data),
+        permit_managing=rooms.permits.manage,
+        permit_publishing=rooms.permits.publish,
+        permit_reading=rooms.permits.read,
+    )
+    return [*scopes.routes(parts)]
+
+
+def _statistics(rooms: Rooms) -> statistics.Statistics | None:
+    if not rooms.settings.server.statistics_enabled:
+        return None
+    server_id = uuid.uuid4().hex
+    return statistics.Statistics(rooms.clients, server_id=server_id, version=__version__, started_at=datetime.now(UTC))
+
+
+def _described(settings: RoomSettings) -> list[dict[str, Any]]:
+    return [
+        data.openapi(settings.data),
+        delivery_routes.openapi(),
+        *([scopes.openapi()] if settings.scopes.enabled else []),
+        policy.openapi(),
+        security.openapi(settings.security),
+        statistics.openapi(),
+    ]

@@ -1,0 +1,65 @@
+"""Who is let in where: what routes and the WebSocket ask before they do anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from cabochon_opal_server.pubsub.session import Permissions
+from cabochon_opal_server.scopes.scope import scopes_of
+from cabochon_opal_server.security.access import Access, Claims, refused
+
+__all__ = ["Permits"]
+
+log = structlog.get_logger()
+
+
+class Permits:
+    """Lets a request pass, or raises the HTTPException that it is to be answered with.
+
+    Args:
+        access: checks tokens.
+        has_scopes: whether topics of a scope are only for who may read it.
+    """
+
+    def __init__(self, access: Access, *, has_scopes: bool) -> None:
+        self._access = access
+        self._has_scopes = has_scopes
+
+    def enter(self, request: Request) -> None:
+        """Let everyone pass whose token is good."""
+        self._claims(request)
+
+    def publish(self, request: Request, topics: Sequence[str]) -> None:
+        """Let those pass who may publish data to all of these topics."""
+        claims = self._claims(request)
+        if not claims.may_publish(topics):
+            log.warning("data_update.refused", peer_type=claims.peer_type, topics=sorted(set(topics))[:20])
+            raise refused("this token may not publish to these topics: a datasource's token is needed")
+
+    def manage(self, request: Request) -> None:
+        """Let those pass who may change scopes."""
+        if not self._claims(request).may_publish(()):
+            raise refused("a datasource's token is needed")
+
+    def read(self, request: Request, scope: str) -> None:
+        """Let those pass who may read this scope."""
+        if not self._claims(request).may_read(scope):
+            raise HTTPException(403, "this token's allowed_scopes do not have this scope")
+
+    def over_websocket(self, authorization: str | None) -> Permissions:
+        """Say what an Authorization header allows for as long as its connection lasts."""
+        claims = self._access.claims(authorization)
+        return Permissions(partial(self._may_subscribe, claims), claims.may_publish)
+
+    def _claims(self, request: Request) -> Claims:
+        return self._access.claims(request.headers.get("authorization"))
+
+    def _may_subscribe(self, claims: Claims, topics: Sequence[str]) -> bool:
+        # What is published to a scope is no more for everyone than its policies and base data are.
+        scopes = scopes_of(topics) if self._has_scopes else ()
+        return claims.may_subscribe(topics) and all(claims.may_read(scope) for scope in scopes)
