@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -55,6 +56,23 @@ class Known(NamedTuple):
     told: int
 
 
+@dataclass(slots=True)
+class _OwnAgent:
+    """An agent that is, or was last, connected to this server.
+
+    Attributes:
+        state: what is known of it.
+        channels: its connections, by channel id; none if it is gone.
+        begun: ids of those that have subscribed to data before.
+        came_from_elsewhere: it resumed here, and what other servers know of it was not looked at since.
+    """
+
+    state: AgentState
+    channels: dict[str, Client] = field(default_factory=dict[str, Client])
+    begun: set[str] = field(default_factory=set[str])
+    came_from_elsewhere: bool = False
+
+
 class Tracker(ClientWatcher):
     """Follows the clients of this server, and is told what the others know.
 
@@ -76,10 +94,7 @@ class Tracker(ClientWatcher):
         self._hub = hub
         self._clock = clock
         self._started_at = clock()
-        self._own: dict[str, AgentState] = {}
-        self._channels: dict[str, dict[str, Client]] = {}
-        self._begun: set[str] = set()
-        self._came_from_elsewhere: set[str] = set()
+        self._own: dict[str, _OwnAgent] = {}
         self._others: dict[str, Known] = {}
         self._remembered = False
 
@@ -97,38 +112,37 @@ class Tracker(ClientWatcher):
 
     def subscribed(self, client: Client, topics: Sequence[str], *, resumed: bool) -> None:
         """Take note of an agent's topics; unless it resumed, what is older comes with its base data."""
-        name = _name_of(client)
-        channels = self._channels.setdefault(name, {})
-        agent = self._arrived(client) if not channels else self._own[name]
-        channels[client.channel_id] = client
-        agent.topics = tuple(sorted(frozenset[str]().union(*(one.subscriber.topics for one in channels.values()))))
+        own = self._arrived(client)
+        own.channels[client.channel_id] = client
+        agent = own.state
+        agent.topics = tuple(sorted(frozenset[str]().union(*(one.subscriber.topics for one in own.channels.values()))))
         agent.last_seen = self._clock()
         data = any(not topic.startswith(_POLICY_PREFIX) for topic in topics)
-        if data and not resumed and client.channel_id not in self._begun:
+        if data and not resumed and client.channel_id not in own.begun:
             agent.begin(self._hub.log_id, client.subscriber.number)
         if data:
-            self._begun.add(client.channel_id)
+            own.begun.add(client.channel_id)
         if resumed:
-            self._came_from_elsewhere.add(name)
+            own.came_from_elsewhere = True
             if agent.log != self._hub.log_id:
                 agent.begin(self._hub.log_id, 0)
-        self.changed.add(name)
+        self.changed.add(agent.name)
 
-    def _arrived(self, client: Client) -> AgentState:
+    def _arrived(self, client: Client) -> _OwnAgent:
         name = _name_of(client)
-        agent = self._own.get(name)
-        if agent is None:
-            agent = self._own[name] = AgentState(name=name)
-        agent.kind = OURS if client.agent else PEERS
-        agent.version = client.agent_version
-        agent.server = self._server
-        agent.connected_at, agent.disconnected_at = self._clock(), None
-        self.forgotten.discard(name)
-        return agent
+        own = self._own.setdefault(name, _OwnAgent(AgentState(name=name)))
+        if not own.channels:
+            agent = own.state
+            agent.kind = OURS if client.agent else PEERS
+            agent.version = client.agent_version
+            agent.server = self._server
+            agent.connected_at, agent.disconnected_at = self._clock(), None
+            self.forgotten.discard(name)
+        return own
 
     def progressed(self, client: Client, progress: Progress) -> None:
         """Take note of how far an agent has come; who has not subscribed has nothing to tell."""
-        agent = self._own.get(_name_of(client))
+        agent = self.own(_name_of(client))
         if agent is None or agent.disconnected_at is not None or agent.log != self._hub.log_id:
             return
         agent.advance(progress)
@@ -137,14 +151,14 @@ class Tracker(ClientWatcher):
 
     def left(self, client: Client) -> None:
         """Take note that a connection ended; an agent may have more of them."""
-        self._begun.discard(client.channel_id)
-        name = _name_of(client)
-        channels = self._channels.get(name, {})
-        if channels.pop(client.channel_id, None) is None or channels:
+        own = self._own.get(_name_of(client))
+        if own is None:
             return
-        del self._channels[name]
-        self._came_from_elsewhere.discard(name)
-        self._gone(self._own[name], self._clock())
+        own.begun.discard(client.channel_id)
+        if own.channels.pop(client.channel_id, None) is None or own.channels:
+            return
+        own.came_from_elsewhere = False
+        self._gone(own.state, self._clock())
 
     def _gone(self, agent: AgentState, at: float) -> None:
         if agent.kind == PEERS:
@@ -161,9 +175,10 @@ class Tracker(ClientWatcher):
 
     def stop(self) -> None:
         """Take note that this server ends, and with it every connection."""
-        self._channels.clear()
-        for agent in [one for one in self._own.values() if one.disconnected_at is None]:
-            self._gone(agent, self._clock())
+        for own in list(self._own.values()):
+            own.channels.clear()
+            if own.state.disconnected_at is None:
+                self._gone(own.state, self._clock())
 
     # ---------------------------------------------------------------------------------------- what others have written
 
@@ -179,7 +194,8 @@ class Tracker(ClientWatcher):
 
     def own(self, name: str) -> AgentState | None:
         """Return the state of an agent that is, or was last, connected to this server."""
-        return self._own.get(name)
+        own = self._own.get(name)
+        return None if own is None else own.state
 
     def take(self, agents: Iterable[AgentState], servers: Iterable[ServerState]) -> None:
         """Take over what the register says: of other servers' agents, and of this server's before its last start."""
@@ -195,19 +211,20 @@ class Tracker(ClientWatcher):
             best = self._others.get(agent.name)
             if best is None or _rank(known.agent) > _rank(best.agent):
                 self._others[agent.name] = known
-        for name in self._came_from_elsewhere & self._others.keys():
-            self._adopt(self._own[name], self._others[name].agent)
-        self._came_from_elsewhere.clear()
+        for name, own in self._own.items():
+            if own.came_from_elsewhere and name in self._others:
+                self._go_on_from(self._others[name].agent, own.state)
+            own.came_from_elsewhere = False
 
     def _remember(self, agent: AgentState, server: ServerState | None) -> None:
         if agent.name in self._own:
             return
-        self._own[agent.name] = agent
+        self._own[agent.name] = _OwnAgent(agent)
         if agent.disconnected_at is None:
             # It was connected when this server was killed.
             self._gone(agent, agent.last_seen if server is None else max(agent.last_seen, server.seen_at))
 
-    def _adopt(self, agent: AgentState, before: AgentState) -> None:
+    def _go_on_from(self, before: AgentState, agent: AgentState) -> None:
         """Go on from what another server knew of an agent that came here with all that it has."""
         if before.log == agent.log and before.connected_at < agent.connected_at and agent.began < before.began:
             agent.began = before.began
@@ -218,8 +235,8 @@ class Tracker(ClientWatcher):
 
     def forget_before(self, at: float) -> None:
         """Forget this server's agents that have not been seen since."""
-        for agent in [one for one in self._own.values() if one.disconnected_at is not None]:
-            if agent.last_seen < at:
+        for agent in [own.state for own in self._own.values()]:
+            if agent.disconnected_at is not None and agent.last_seen < at:
                 self._forget(agent.name)
 
     # ------------------------------------------------------------------------------------------------------ asking
@@ -227,10 +244,10 @@ class Tracker(ClientWatcher):
     def agents(self) -> list[Known]:
         """List all agents: those that are connected first, then by name."""
         found = dict(self._others)
-        for name, agent in self._own.items():
+        for name, own in self._own.items():
             other = found.get(name)
-            if other is None or _rank(agent) >= _rank(other.agent):
-                found[name] = Known(agent, self._hub.number)
+            if other is None or _rank(own.state) >= _rank(other.agent):
+                found[name] = Known(own.state, self._hub.number)
         known = [Known(self._of_this_log(agent), told) for agent, told in found.values()]
         return sorted(known, key=lambda one: (one.agent.disconnected_at is not None, one.agent.name))
 
