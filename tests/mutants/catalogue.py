@@ -326,7 +326,7 @@ MUTANTS = (
     ),
     Mutant(
         "write a difference after a lost answer",
-        "cabochon.sync.intake.policy_updater",
+        "cabochon.sync.engine.policy_writer",
         "[ReplacePolicies(wanted, anew)] if whole else changes",
         "changes",
         ("test_rule_12",),

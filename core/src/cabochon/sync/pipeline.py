@@ -30,9 +30,11 @@ from cabochon.errors import StoreRejectedError
 from cabochon.settings.core import CoreSettings
 from cabochon.sync.backup.store_backup import StoreBackup
 from cabochon.sync.desired.compiler import ChangeCompiler
+from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.engine.committer import CommitLimits, Committer
 from cabochon.sync.engine.listeners import ListenerPanel
+from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.probe_options import ProbeOptions
 from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
 from cabochon.sync.engine.sender import EngineAway, EngineSender
@@ -40,7 +42,7 @@ from cabochon.sync.engine.view import Dirty, EngineView
 from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
 from cabochon.sync.intake.fetching import FetchPool, FetchRetry
-from cabochon.sync.intake.policy_updater import PolicyUpdater, PolicyWriter
+from cabochon.sync.intake.policy_updater import PolicyUpdater
 from cabochon.sync.intake.source_calls import SourceCalls
 from cabochon.sync.intake.transactional_store import Transaction, TransactionalStore
 from cabochon.sync.outcome.callback_register import CallbackRegister
@@ -110,8 +112,9 @@ class Pipeline:
                 policies=Half(enabled=settings.policy_updater_enabled and source.has_policies),
             ),
         )
+        policies = DesiredPolicies()
         if parts.backup is not None:
-            parts.backup.attach(self._view)
+            parts.backup.attach(self._view, policies)
         self.connectivity = Connectivity(
             offline_mode=settings.offline_mode_enabled,
             disabled=settings.default_connectivity_disabled and parts.backup is not None and self._view.log.served,
@@ -130,10 +133,10 @@ class Pipeline:
             observe=observe,
         )
         self._writer = PolicyWriter(
-            store, self._view.desired, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
+            store, policies, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
         )
         if parts.backup is not None:
-            self._writer.doubt()
+            self._writer.put_in_doubt()
         self._panel = ListenerPanel(parts.listeners, self.metrics)
         self._committer = self._build_committer()
         self._updater: DataUpdater | None = None

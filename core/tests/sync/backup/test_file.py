@@ -57,9 +57,10 @@ STEPS = st.lists(
 STATE = BackupState(store="MOCK", saved_at=1.0)
 
 
-def contents(desired: DesiredState) -> tuple[dict[DocumentPath, bytes | None], list[tuple[str, str]]]:
+def contents(agent: _Agent) -> tuple[dict[DocumentPath, bytes | None], list[tuple[str, str]]]:
+    desired = agent.desired
     documents = {path: desired.read(path) for path in desired.owned() if desired.read(path) is not None}
-    return documents, list(desired.policies.items())
+    return documents, list(agent.policies.items())
 
 
 class _Agent:
@@ -73,6 +74,7 @@ class _Agent:
     def start(self) -> None:
         self.file = BackupFile.open(self.path)
         self.desired = DesiredState(owned_facts=self.facts)
+        self.policies: dict[str, str] = {}
         try:
             loaded = self.file.load()
         except UnusableBackupError:
@@ -82,7 +84,7 @@ class _Agent:
             for change in loaded.changes:
                 self.desired.apply(change)
             self.desired.settle()
-            self.desired.policies = loaded.policies
+            self.policies = loaded.policies
         self.journal = self.desired.journal = ChangeJournal()
 
     def crash(self) -> None:
@@ -104,7 +106,7 @@ class _Agent:
                 self.desired.replace_document(path, document, value)
 
     def save(self) -> None:
-        self.file.save(STATE, self.journal.take(), self.desired.policies)
+        self.file.save(STATE, self.journal.take(), self.policies)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -115,28 +117,28 @@ def test_backup_is_always_the_last_saved_state(steps: list[tuple[str, list[Any]]
     """
     with tempfile.TemporaryDirectory() as folder:
         agent = _Agent(Path(folder) / "backup.db", facts=facts)
-        saved = contents(agent.desired)
+        saved = contents(agent)
         for number, (what, given_values) in enumerate(steps):
             if what in {"commit", "refused"}:
                 agent.commit(given_values, refused=what == "refused")
             elif what == "policies":
-                agent.desired.policies = {name: f"package {name}{number % 2}" for name in given_values}
+                agent.policies = {name: f"package {name}{number % 2}" for name in given_values}
             elif what == "fold":
                 agent.fold()
             elif what == "disk full":
                 agent.journal.put_back(agent.journal.take())
             elif what == "save":
                 agent.save()
-                saved = contents(agent.desired)
+                saved = contents(agent)
             else:
                 agent.crash()
                 agent.start()
-                assert saved == contents(agent.desired)
+                assert saved == contents(agent)
         agent.save()
-        saved = contents(agent.desired)
+        saved = contents(agent)
         agent.crash()
         agent.start()
-        assert saved == contents(agent.desired)
+        assert saved == contents(agent)
         agent.crash()
 
 
@@ -258,9 +260,9 @@ def test_any_changed_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
     agent = _Agent(path, facts=False)
     agent.commit([SetData(DocumentPath(["users"]), b'{"bob": "admin"}' * 1)], refused=False)
     agent.commit([SetData(DocumentPath(["users", "eve"]), b'"guest"')], refused=False)
-    agent.desired.policies = {"p": "package p"}
+    agent.policies = {"p": "package p"}
     agent.save()
-    saved = contents(agent.desired)
+    saved = contents(agent)
     agent.crash()
     whole = path.read_bytes()
     chance = Random(1)  # noqa: S311 - the same each time
@@ -273,7 +275,7 @@ def test_any_changed_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
         except UnusableBackupError:
             noticed += 1
             continue
-        assert contents(agent.desired) in (saved, ({}, []))
+        assert contents(agent) in (saved, ({}, []))
         agent.crash()
     assert noticed
 
@@ -334,7 +336,7 @@ def test_killed_at_any_moment_it_is_whole(tmp_path: Path) -> None:
 
         agent = _Agent(path, facts=False)
         loaded = [agent.desired.read(DocumentPath([side, "number"])) for side in ("left", "right")]
-        policies, file_state = dict(agent.desired.policies), agent.file.load()
+        policies, file_state = dict(agent.policies), agent.file.load()
         agent.crash()
         assert file_state is not None or not last
         if file_state is None:

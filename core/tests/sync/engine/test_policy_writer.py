@@ -13,9 +13,9 @@ from trio.testing import MockClock
 from cabochon.backoff import Backoff
 from cabochon.contract.policy_store import PolicyStore, StoreTraits
 from cabochon.errors import StoreUnavailableError
-from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.desired.policies import DesiredPolicies
+from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
-from cabochon.sync.intake.policy_updater import PolicyWriter
 from cabochon.transactions.changes import Change, Changes, DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon.transactions.commit_result import CommitResult
 
@@ -55,8 +55,7 @@ class _SlowStore(PolicyStore):
 
 
 def _writer(store: PolicyStore, **policies: str) -> PolicyWriter:
-    desired = DesiredState()
-    desired.policies = dict(policies)
+    desired = DesiredPolicies(dict(policies))
     return PolicyWriter(store, desired, DEADLINE_S, Backoff(first_s=0.1, longest_s=1.0, random=Random(1)))  # noqa: S311
 
 
@@ -88,7 +87,7 @@ async def test_one_try_may_take_longer_for_each_policy(changes: list[Change], he
     with pytest.raises(EngineAway):
         await writer.write("t", changes)
     assert 1 == len(given_up.commits)
-    assert in_force == writer.desired.policies
+    assert in_force == writer.desired.by_id
 
 
 async def test_failures_are_retried_for_the_plain_deadline_only() -> None:
@@ -113,7 +112,7 @@ async def test_deadline_of_retries_begins_with_the_first_failure() -> None:
     await writer.write("t", [_many(300)])
 
     assert 2 == len(store.commits)
-    assert 300 == len(writer.desired.policies)
+    assert 300 == len(writer.desired.by_id)
 
 
 async def test_try_that_is_called_off_leaves_doubt() -> None:
@@ -155,4 +154,4 @@ async def test_first_set_that_lands_in_an_engine_which_is_emptied_is_written_aga
 
     assert 2 == len(store.commits)
     assert store.commits[0] == store.commits[1]
-    assert {"0.rego": "package a"} == dict(writer.desired.policies)
+    assert {"0.rego": "package a"} == dict(writer.desired.by_id)

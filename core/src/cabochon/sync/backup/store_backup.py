@@ -19,6 +19,7 @@ from cabochon.errors import ConfigurationError
 from cabochon.sync.backup.file import BackedUp, BackupFile, BackupState, UnusableBackupError, moved_aside
 from cabochon.sync.backup.rows import key_of, path_from
 from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Marker
 
@@ -48,13 +49,15 @@ class StoreBackup:
     _journal: ChangeJournal = field(default_factory=ChangeJournal)
     _settled: anyio.Event = field(default_factory=anyio.Event)
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+    _policies: DesiredPolicies = field(default_factory=DesiredPolicies)
     _known: tuple[object, ...] = ()
 
-    def attach(self, view: EngineView) -> None:
-        """Make the view want what was backed up, and have its desired state tell of every change from now on."""
+    def attach(self, view: EngineView, policies: DesiredPolicies) -> None:
+        """Make the agent want what was backed up, and have its desired state tell of every change from now on."""
+        self._policies = policies
         if self._loaded is not None:
-            _fill(view, self._loaded)
-            self._known = _apart_from_documents(view)
+            _fill(view, policies, self._loaded)
+            self._known = self._apart_from_documents(view)
             self._journal.brought = {path: {} for path in view.desired.owned()}
             # The desired state has it now.
             self._loaded = None
@@ -100,10 +103,10 @@ class StoreBackup:
         """Write what has changed since the last backup; tell whether all of it is on disk."""
         async with self._one_at_a_time:
             # All of this is as of one commit: nothing here waits until everything is taken.
-            known = _apart_from_documents(view)
+            known = self._apart_from_documents(view)
             if not self._journal and known == self._known:
                 return True
-            unsaved, policies, state = self._journal.take(), view.desired.policies, self._state(view)
+            unsaved, policies, state = self._journal.take(), self._policies.by_id, self._state(view)
             began = anyio.current_time()
             try:
                 size = await to_thread.run_sync(
@@ -125,40 +128,39 @@ class StoreBackup:
         return BackupState(
             store=self.store,
             saved_at=self._wall(),
-            policy_hash=view.desired.policy_hash,
+            policy_hash=self._policies.hash,
             policy_synced=view.log.policy_served,
             data_synced=view.log.data_served,
             initial_paths=tuple(key_of(path) for path in sorted(view.log.initial_paths)),
-            policy_data_paths=tuple(key_of(path) for path in sorted(view.desired.policy_data_paths)),
+            policy_data_paths=tuple(key_of(path) for path in sorted(self._policies.data_paths)),
             marker=None if marker is None else (marker.epoch, marker.number),
         )
 
+    def _apart_from_documents(self, view: EngineView) -> tuple[object, ...]:
+        now, policies = view.log, self._policies
+        return (
+            policies.by_id,
+            policies.hash,
+            policies.data_paths,
+            now.policy_served,
+            now.data_served,
+            now.initial_paths,
+        )
 
-def _fill(view: EngineView, loaded: BackedUp) -> None:
+
+def _fill(view: EngineView, policies: DesiredPolicies, loaded: BackedUp) -> None:
     desired, state = view.desired, loaded.state
     for change in loaded.changes:
         desired.apply(change)
     desired.settle()
-    desired.policies = loaded.policies
-    desired.policy_hash = state.policy_hash
-    desired.policy_data_paths = frozenset(map(path_from, state.policy_data_paths))
+    policies.by_id = loaded.policies
+    policies.hash = state.policy_hash
+    policies.data_paths = frozenset(map(path_from, state.policy_data_paths))
     view.backed_up = None if state.marker is None else Marker(*state.marker)
     view.log = view.log.with_backup(
         policy=state.policy_synced,
         data=state.data_synced,
         initial_paths=frozenset(map(path_from, state.initial_paths)),
-    )
-
-
-def _apart_from_documents(view: EngineView) -> tuple[object, ...]:
-    desired, now = view.desired, view.log
-    return (
-        desired.policies,
-        desired.policy_hash,
-        desired.policy_data_paths,
-        now.policy_served,
-        now.data_served,
-        now.initial_paths,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the engine should hold: every document that this agent wrote, as raw JSON, and the policies.
+"""What the engine should hold: every document that this agent wrote, as raw JSON.
 
 Documents live in a trie of paths. A write below a document is kept as an edit of it; edits are folded in when the
 document is read, or when they have grown as large as the document itself, so memory stays about the size of the JSON.
@@ -76,17 +76,13 @@ class DesiredState:
     `withheld` are the documents, with the reasons, that the engine refused when it was filled with them again: it
     should hold them and does not. A document that is written as a whole, or removed, is not withheld any more.
 
-    `policy_data_paths` is where data files of the policies are written. `journal`, if there is one, hears of every
-    change.
+    `journal`, if there is one, hears of every change.
 
     `owned_facts` is for engines whose data are facts: there every path owns its own set, and a write below a path is
     no edit of it.
     """
 
     owned_facts: bool = False
-    policies: dict[str, str] = field(default_factory=dict[str, str])
-    policy_hash: str | None = None
-    policy_data_paths: frozenset[DocumentPath] = frozenset()
     journal: ChangeJournal | None = None
     withheld: Mapping[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
     _root: _Node = field(default_factory=_Node)

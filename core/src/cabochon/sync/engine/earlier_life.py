@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 
 import anyio
@@ -60,16 +60,15 @@ def _same(wanted: bytes, there: bytes) -> bool:
     return json_values.decode(wanted) == json_values.decode(there)
 
 
-def disown(desired: DesiredState) -> list[DocumentPath]:
+def disown(desired: DesiredState, *, keep: Collection[DocumentPath]) -> list[DocumentPath]:
     """Stop wanting the documents that a backup brought and nobody has written again; return their paths.
 
-    What was written inside one of them since is wanted still. Data files of the policies stay: the policies are as new
-    as the source's, and so are they.
+    What was written inside one of them since is wanted still, and so is what is at the paths to `keep`.
     """
     if desired.journal is None:
         return []
     gone: list[DocumentPath] = []
-    for path, edits in desired.journal.forget_brought(keep=desired.policy_data_paths.__contains__):
+    for path, edits in desired.journal.forget_brought(keep=keep.__contains__):
         if desired.document(path) is None:
             continue
         for change in (*desired.removing(path), *edits):

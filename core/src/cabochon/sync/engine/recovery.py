@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import structlog
@@ -22,13 +21,14 @@ from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailable
 from cabochon.sync.desired.compiler import ChangeCompiler, chunks, path_of
 from cabochon.sync.engine.earlier_life import adopted, disown
 from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
+from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway, EngineSender
 from cabochon.sync.engine.view import Dirty, EngineView
 from cabochon.transactions.changes import Change, Changes, DeleteData, SetData, Write
 from cabochon.transactions.commit_result import STATE, CommitResult
 from cabochon.transactions.log import TransactionLog
 
-__all__ = ["EngineAccess", "EngineRecovery", "PolicyLane"]
+__all__ = ["EngineAccess", "EngineRecovery"]
 
 log = structlog.get_logger()
 
@@ -47,21 +47,13 @@ class EngineAccess:
     sender: EngineSender
 
 
-class PolicyLane(Protocol):
-    """Who writes policies."""
-
-    async def restore(self) -> None:
-        """Write the whole desired set of policies; `EngineAway` if the engine does not take it."""
-        ...
-
-
 class EngineRecovery:
     """Belongs to the committer's task: nothing here runs beside a commit."""
 
     def __init__(
         self,
         engine: EngineAccess,
-        policies: PolicyLane,
+        policies: PolicyWriter,
         *,
         timeout_s: float,
         probe_timeout_s: float,
@@ -329,7 +321,8 @@ class EngineRecovery:
         """
         view = self._view
         if view.log.synced:
-            view.inherited.extend(disown(view.desired))
+            # Data files of the policies stay: the policies are as new as the source's, and so are they.
+            view.inherited.extend(disown(view.desired, keep=self._policies.desired.data_paths))
         if not view.inherited or not view.log.served:
             return
         gone = [path for path in view.inherited if view.desired.document(path) is None]

@@ -8,160 +8,31 @@ commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 
 import anyio
 import structlog
 
 from cabochon.backoff import Backoff
 from cabochon.contract.metrics import Metrics
-from cabochon.contract.policy_store import PolicyStore
-from cabochon.contract.powers import SupportsValidation
 from cabochon.contract.tracing import Period, PolicyTrace
 from cabochon.documents import json_values
 from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import DocumentPath
-from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError, StoreUnavailableError
+from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError
 from cabochon.schemas import PolicyBundle
-from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.intake.source_calls import SourceCalls
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.rules.records import policy_record
 from cabochon.sync.rules.update import Entry, EntryState
-from cabochon.transactions.changes import (
-    Change,
-    Changes,
-    DeletePolicy,
-    ReplacePolicies,
-    SetPolicy,
-    Write,
-    policies_after,
-)
+from cabochon.transactions.changes import Change, DeletePolicy, ReplacePolicies, SetPolicy
 from cabochon.transactions.records import TransactionRecord
 
-__all__ = ["PolicyUpdater", "PolicyWriter"]
+__all__ = ["PolicyUpdater"]
 
 log = structlog.get_logger()
-
-_SLOWEST_POLICY_S = 2.0
-"""One try of a commit may take this much longer for each policy in it: an engine may compile all of them each time."""
-
-
-@dataclass(slots=True)
-class PolicyWriter:
-    """Writes policies into the engine, one commit at a time; remembers what the engine should hold."""
-
-    store: PolicyStore
-    desired: DesiredState
-    timeout_s: float
-    backoff: Backoff
-    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
-    _doubtful: bool = False
-    _wrote_a_set: bool = False
-    _fills: int = 0
-
-    def doubt(self) -> None:
-        """Take note that the engine may hold anything: the next write is of the whole set."""
-        self._doubtful = True
-
-    async def write(
-        self,
-        transaction_id: str,
-        changes: Sequence[Change],
-        *,
-        policy_hash: str | None = None,
-        anew: bool = False,
-    ) -> None:
-        """Commit policy changes; `anew` writes the whole set even if it is what we think the engine holds.
-
-        Raises:
-            StoreRejectedError: the engine refuses them; what was in force stays.
-            EngineAway: no answer within the deadline, which is longer for many policies.
-        """
-        if self.store.traits.policy_unit == "none" and changes:
-            msg = "this policy store takes no policies; set OPAL_POLICY_UPDATER_ENABLED=False"
-            raise StoreRejectedError(msg)
-        async with self._one_at_a_time:
-            wanted = policies_after(self.desired.policies, changes)
-            whole = anew or self._doubtful
-            is_set = any(isinstance(change, ReplacePolicies) for change in changes)
-            # The first set takes away what an earlier life left, and is written though it may be empty.
-            is_first = is_set and not self._wrote_a_set
-            if whole or is_first or list(wanted.items()) != list(self.desired.policies.items()):
-                await self._validate(wanted)
-                # A difference would leave in place what an earlier one may have written before its answer was lost.
-                fills = await self._send(transaction_id, [ReplacePolicies(wanted, anew)] if whole else changes)
-                while not self.desired.policies and self._fills != fills:
-                    # It was filled without policies, and may have been emptied, while the answer was on its way.
-                    fills = await self._send(transaction_id, [ReplacePolicies(wanted, anew)])
-            self._wrote_a_set = self._wrote_a_set or is_set
-            self.desired.policies = wanted
-            if policy_hash is not None:
-                self.desired.policy_hash = policy_hash
-
-    async def restore(self) -> None:
-        """Write the whole set again; for an engine that has lost it.
-
-        Raises:
-            EngineAway: no answer within the deadline.
-        """
-        self._fills += 1
-        if not self.desired.policies:
-            # A first set may be under way. It can take long, and `write` sees to it: no need to wait for it.
-            return
-        async with self._one_at_a_time:
-            if self.desired.policies:
-                try:
-                    await self._send("restore", [ReplacePolicies(dict(self.desired.policies))])
-                except StoreRejectedError as err:
-                    log.warning("policies.restore_refused", error=str(err))
-
-    async def _validate(self, policies: dict[str, str]) -> None:
-        if isinstance(self.store, SupportsValidation):
-            problems = await self.store.validate(policies)
-            if problems:
-                msg = "; ".join(f"{p.id}:{p.row or '?'}: {p.message}" for p in problems)
-                raise StoreRejectedError(msg, path=problems[0].id)
-
-    async def _send(self, transaction_id: str, changes: Sequence[Change]) -> int:
-        """Commit; return how often the engine had been filled when the try began that landed."""
-        commit = Changes((Write(transaction_id, tuple(changes)),))
-        longest_s = self.timeout_s + _SLOWEST_POLICY_S * self._policies_in(changes)
-        give_up_at: float | None = None
-        tries = 0
-        while True:
-            tries += 1
-            fills = self._fills
-            error: Exception = StoreUnavailableError("the engine's answer was lost")
-            attempt = anyio.move_on_after(longest_s)
-            try:
-                with attempt:
-                    result = await self.store.commit(commit)
-                    if result.landed:
-                        self._doubtful = False
-                        return fills
-                    if result.refusal is not None:
-                        raise result.refusal  # noqa: TRY301 - the clause below passes it on
-            except StoreRejectedError:
-                raise
-            except Exception as err:  # noqa: BLE001 - a guarded edge: whatever else a store raises, the answer is lost
-                error = err
-            if give_up_at is None:
-                give_up_at = anyio.current_time() + self.timeout_s
-            # Policies are written by value: once more after a lost answer does no harm.
-            wait = self.backoff.wait_s(tries)
-            if attempt.cancelled_caught or anyio.current_time() + wait >= give_up_at:
-                self._doubtful = True
-                raise EngineAway(error)
-            await anyio.sleep(wait)
-
-    def _policies_in(self, changes: Sequence[Change]) -> int:
-        """How many policies these changes could write, those included that a replacement removes."""
-        replaces = any(isinstance(change, ReplacePolicies) for change in changes)
-        counts = [len(change.policies) if isinstance(change, ReplacePolicies) else 1 for change in changes]
-        return sum(counts) + (len(self.desired.policies) if replaces else 0)
 
 
 class PolicyUpdater:
@@ -224,7 +95,7 @@ class PolicyUpdater:
 
     async def _update(self, *, full: bool) -> bool:
         """Fetch and apply one bundle; False if it is worth another try."""
-        base = None if full else self._writer.desired.policy_hash
+        base = None if full else self._writer.desired.hash
         asked_at = self._wall()
         try:
             bundle = await self._calls.policy_bundle(base)
@@ -323,17 +194,17 @@ class PolicyUpdater:
                     "policy_bundle.data_malformed", policy_hash=bundle.hash, path=str(entry.path), error=str(err)
                 )
                 self._malformed[entry.path] = f"the data file of policies {bundle.hash} is no JSON: {err}"
-                written.update(desired.policy_data_paths & {entry.path})
+                written.update(desired.data_paths & {entry.path})
                 continue
             entries.append(entry)
         if bundle.old_hash is None:
-            gone = desired.policy_data_paths - written
-            desired.policy_data_paths = frozenset(written)
+            gone = desired.data_paths - written
+            desired.data_paths = frozenset(written)
         else:
             deleted = bundle.deleted_files.data_modules if bundle.deleted_files is not None else ()
             # What is no path was never written.
             gone = {folder for path in deleted if (folder := _folder_if_any(path)) is not None}
-            desired.policy_data_paths = (desired.policy_data_paths - gone) | written
+            desired.data_paths = (desired.data_paths - gone) | written
             for path in gone:
                 self._malformed.pop(path, None)
         return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
