@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cabochon.documents.json_values import JsonError, guarded
+from cabochon.kit.web.pages import json_fault
 
 __all__ = ["body_as", "unprocessable"]
 
@@ -20,6 +21,9 @@ _LARGEST_BODY = 1024 * 1024
 
 async def body_as(model: type[T], request: Request) -> T:
     """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is too large or something else."""
+    fault = json_fault(request.headers.get("content-type"))
+    if fault is not None:
+        raise unprocessable(fault, "value_error")
     body = bytearray()
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import structlog
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import cabochon
 from cabochon import AgentContext, HostedRoutes
 from cabochon.kit.web.openapi_page import openapi_page
+from cabochon.kit.web.pages import KeptFromPages, PageGuard
 from cabochon_agent_api.callbacks import callback_routes
 from cabochon_agent_api.connectivity import connectivity_routes
 from cabochon_agent_api.health import health_routes
@@ -26,13 +28,16 @@ from cabochon_agent_api.system_opal import system_opal_routes
 from cabochon_agent_api.tokens import Guard, open_to_all
 from cabochon_agent_api.triggers import trigger_routes
 
-__all__ = ["application"]
+__all__ = ["FREE_PATHS", "application"]
 
 log = structlog.get_logger()
 
+FREE_PATHS = frozenset({"/", "/healthcheck", "/healthy", "/ready", "/docs", "/openapi.json"})
+"""What every web page may ask: there is nothing to learn but whether the agent is well."""
 
-def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard) -> ASGIApp:
-    """Make the ASGI application of one agent."""
+
+def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard, pages: PageGuard) -> ASGIApp:
+    """Make the ASGI application of one agent; `guard` says whose token is good, `pages` which web pages may ask."""
     hosted = agent.http_routes()
     guards = [Middleware(Guarded, guard=guard)]
     routes: list[BaseRoute] = [
@@ -48,13 +53,14 @@ def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard) -
     return Starlette(
         routes=routes,
         middleware=[
+            Middleware(cast("Any", KeptFromPages), guard=pages),
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(settings.allowed_origins),
-                allow_credentials=True,
+                allow_credentials="*" not in settings.allowed_origins,
                 allow_methods=["*"],
                 allow_headers=["*"],
-            )
+            ),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _failed},
     )

@@ -11,10 +11,11 @@ import structlog
 from anyio import to_thread
 
 from cabochon import AgentContext
+from cabochon.kit.web.pages import PageGuard
 from cabochon.kit.web.server import App, serve
 from cabochon.kit.web.sockets import bind_tcp
 from cabochon.kit.web.tokens import read_public_key
-from cabochon_agent_api.application import application
+from cabochon_agent_api.application import FREE_PATHS, application
 from cabochon_agent_api.settings import AgentApiSettings
 from cabochon_agent_api.tokens import Guard, open_to_all, verifier
 
@@ -35,9 +36,11 @@ async def serving(settings: AgentApiSettings, agent: AgentContext) -> AsyncGener
     host, port = listener.getsockname()[:2]
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        app = cast("App", application(settings, agent, guard))
+        is_open = guard is open_to_all
+        pages = PageGuard(settings, free=FREE_PATHS, is_open=is_open, listens_on=host, name=settings.host)
+        app = cast("App", application(settings, agent, guard, pages))
         tasks.start_soon(serve, app, listener, stop)
-        log.info("agent_api.started", host=host, port=port, tokens=guard is not open_to_all)
+        log.info("agent_api.started", host=host, port=port, tokens=not is_open)
         try:
             yield
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from cabochon import CommaList
+from cabochon.kit.web.pages import PageSettings
 from cabochon.kit.web.tokens import JwtSettings
 
 __all__ = ["AgentApiSettings"]
@@ -12,7 +12,7 @@ __all__ = ["AgentApiSettings"]
 _HIGHEST_PORT = 65_535
 
 
-class AgentApiSettings(JwtSettings):
+class AgentApiSettings(JwtSettings, PageSettings):
     """The settings of the HTTP API."""
 
     host: str = Field(
@@ -31,11 +31,6 @@ class AgentApiSettings(JwtSettings):
         default=1,
         validation_alias="OPAL_CLIENT_API_SERVER_WORKER_COUNT",
         description="Accepted because OPAL has it, and without effect: one process serves.",
-    )
-    allowed_origins: CommaList = Field(
-        default=("*",),
-        validation_alias="OPAL_ALLOWED_ORIGINS",
-        description="Origins of web pages that may call the agent's HTTP API (CORS), separated by commas; * for all.",
     )
     metrics_enabled: bool = Field(
         default=False,

@@ -10,30 +10,46 @@ import msgspec
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from cabochon.kit.web.pages import PageGuard
 from cabochon.schemas import DataUpdate, DataUpdateReport
 from cabochon_opal_server import __version__
 from cabochon_opal_server.all_settings import RoomSettings
 from cabochon_opal_server.data import routes as data
 from cabochon_opal_server.delivery import routes as delivery_routes
 from cabochon_opal_server.delivery.delivery import Delivery
-from cabochon_opal_server.policy import routes as policy
+from cabochon_opal_server.policy import routes as policies
 from cabochon_opal_server.rooms import Rooms
 from cabochon_opal_server.scopes import routes as scopes
 from cabochon_opal_server.security import routes as security
 from cabochon_opal_server.web import statistics
-from cabochon_opal_server.web.application import application
+from cabochon_opal_server.web.application import FREE_PATHS, application
 from cabochon_opal_server.web.metrics import metrics_routes
 
-__all__ = ["application_of"]
+__all__ = ["application_of", "page_guard_of"]
 
 _REF = "#/components/schemas/{name}"
 
 
-def application_of(rooms: Rooms, delivery: Delivery, port: int) -> ASGIApp:
-    """Make the application of a server that listens on `port`."""
+def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard) -> ASGIApp:
+    """Make the application of a server that listens on `port`; `pages` says which web pages may ask."""
     schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
     origins = rooms.settings.server.allowed_origins
-    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins)
+    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins, pages)
+
+
+def page_guard_of(rooms: Rooms, host: str) -> PageGuard:
+    """Make what keeps web pages out of a server that listens at `host`."""
+    settings = rooms.settings
+    policy = settings.policy
+    # A webhook with a secret carries its own proof, and comes under whatever name a tunnel has.
+    proven = policy.webhook_secret is not None and policy.source_type == "GIT"
+    return PageGuard(
+        settings.server,
+        free={*FREE_PATHS, settings.security.jwks_url, *(["/webhook"] if proven else [])},
+        is_open=rooms.access.is_open,
+        listens_on=host,
+        name=settings.server.host,
+    )
 
 
 def _routes(rooms: Rooms, delivery: Delivery, port: int) -> list[BaseRoute]:
@@ -51,7 +67,7 @@ def _routes(rooms: Rooms, delivery: Delivery, port: int) -> list[BaseRoute]:
         *_scope_routes(rooms, parts),
         *(metrics_routes(rooms.metrics) if settings.server.metrics_enabled else []),
         *security.routes(settings.security, rooms.access, rooms.keys),
-        *policy.routes(settings.policy, rooms.policies, permits.enter),
+        *policies.routes(settings.policy, rooms.policies, permits.enter),
         *statistics.routes(rooms.clients, _statistics(rooms), permits.enter),
     ]
 
@@ -83,7 +99,7 @@ def _described(settings: RoomSettings) -> list[dict[str, Any]]:
         data.openapi(settings.data),
         delivery_routes.openapi(),
         *([scopes.openapi()] if settings.scopes.enabled else []),
-        policy.openapi(),
+        policies.openapi(),
         security.openapi(settings.security),
         statistics.openapi(),
     ]

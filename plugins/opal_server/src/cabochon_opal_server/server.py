@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -12,6 +13,7 @@ import structlog
 from anyio import to_thread
 
 from cabochon import Backbone, BackboneError, ConfigurationError, Plugins
+from cabochon.kit.web.pages import PageGuard
 from cabochon.kit.web.sockets import bind_tcp
 from cabochon.urls import masked_url
 from cabochon_opal_server import __version__
@@ -21,7 +23,7 @@ from cabochon_opal_server.log.housekeeping import Housekeeping
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.session import SessionParts
 from cabochon_opal_server.rooms import Rooms, open_rooms
-from cabochon_opal_server.routes import application_of
+from cabochon_opal_server.routes import application_of, page_guard_of
 from cabochon_opal_server.security.keys import read_keys
 from cabochon_opal_server.settings import ServerSettings
 from cabochon_opal_server.web.serving import serve
@@ -63,8 +65,9 @@ class Server:
         with bind_tcp(host, port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG) as listening:
             host, self.port = listening.getsockname()[:2]
             delivery = self._delivery()
-            endpoint = self._endpoint(delivery)
-            app = application_of(self._rooms, delivery, self.port)
+            pages = page_guard_of(self._rooms, host)
+            endpoint = self._endpoint(delivery, pages)
+            app = application_of(self._rooms, delivery, self.port, pages)
             async with anyio.create_task_group() as tasks:
                 await self._start(tasks, delivery, endpoint)
                 log.info(
@@ -95,7 +98,7 @@ class Server:
         name = f"{socket.gethostname()}:{self.port}"
         return Delivery(self._rooms.backbone, self._rooms.hub, self._rooms.settings.delivery, server=name)
 
-    def _endpoint(self, delivery: Delivery) -> Endpoint:
+    def _endpoint(self, delivery: Delivery, pages: PageGuard) -> Endpoint:
         rooms, settings = self._rooms, self._settings
         parts = SessionParts(hub=rooms.hub, statistics_topic=settings.statistics_topic, watcher=delivery.watcher)
         limits = Limits(
@@ -104,7 +107,7 @@ class Server:
             message_bytes=settings.largest_message,
             send_s=settings.send_timeout.total_seconds(),
         )
-        return Endpoint(rooms.hub, rooms.clients, parts, limits, rooms.permits.over_websocket)
+        return Endpoint(rooms.hub, rooms.clients, parts, limits, partial(rooms.permits.over_websocket, pages))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cabochon import CommaList, Settings
+from cabochon.kit.web.pages import PageSettings
 from cabochon.settings.core import Seconds
 
 __all__ = ["ServerSettings"]
@@ -15,7 +15,7 @@ __all__ = ["ServerSettings"]
 _HIGHEST_PORT = 65_535
 
 
-class ServerSettings(Settings):
+class ServerSettings(PageSettings):
     """The settings of the server itself."""
 
     host: str = Field(
@@ -39,11 +39,6 @@ class ServerSettings(Settings):
         default=None,
         validation_alias="OPAL_SERVER_WORKER_COUNT",
         description="Accepted because OPAL has it, and without effect: one process serves.",
-    )
-    allowed_origins: CommaList = Field(
-        default=("*",),
-        validation_alias="OPAL_ALLOWED_ORIGINS",
-        description="Origins of web pages that may call the server's HTTP API (CORS), separated by commas; * for all.",
     )
     base_dir: Path = Field(
         default=Path("~/.local/state/opal"),

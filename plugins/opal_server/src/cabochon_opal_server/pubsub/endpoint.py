@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import structlog
 from starlette.exceptions import HTTPException
+from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from cabochon import BackboneError
@@ -24,7 +25,7 @@ from cabochon_opal_server.pubsub.session import Permissions, Session, SessionPar
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import Handler, WebSocketConnection
 
-__all__ = ["AGENT_HEADER", "LOG_HEADER", "VERSION_HEADER", "Endpoint", "Limits"]
+__all__ = ["AGENT_HEADER", "LOG_HEADER", "ROUTE", "VERSION_HEADER", "Endpoint", "Limits"]
 
 log = structlog.get_logger()
 
@@ -32,9 +33,10 @@ AGENT_HEADER = "X-Cabochon-Agent"
 VERSION_HEADER = "X-Cabochon-Version"
 LOG_HEADER = "X-Cabochon-Log"
 
-_ROUTE = "/ws"
+ROUTE = "/ws"
 _TRY_AGAIN = 1013
 _REFUSED = 4003
+_UNAUTHORIZED = 401
 _CALLS_WAITING = 100
 _NONSENSE_AT_MOST = 10
 
@@ -66,7 +68,7 @@ class Endpoint(Handler):
         clients: lists them.
         parts: what their sessions share.
         limits: what each may cost.
-        permissions: says what an Authorization header allows, or raises HTTPException.
+        permissions: says what the headers of a request allow, or raises HTTPException 401 or 403.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Endpoint(Handler):
         clients: Clients,
         parts: SessionParts,
         limits: Limits,
-        permissions: Callable[[str | None], Permissions],
+        permissions: Callable[[Headers], Permissions],
     ) -> None:
         self._hub = hub
         self._clients = clients
@@ -117,13 +119,13 @@ class Endpoint(Handler):
     def upgrade(self, connection: WebSocketConnection, request: Request) -> tuple[int, str] | dict[str, str]:
         """Let a client in, if its token is good."""
         url = urlsplit(request.path)
-        if url.path != _ROUTE:
+        if url.path != ROUTE:
             return 404, "Not Found\n"
         try:
-            permissions = self._permissions(request.headers.get("Authorization"))
+            permissions = self._permissions(request.headers)
         except HTTPException as err:
             log.warning("client.refused", address=_shown(connection.address), error=str(err.detail))
-            return 403, "a valid token is needed\n"
+            return 403, "a valid token is needed\n" if err.status_code == _UNAUTHORIZED else f"{err.detail}\n"
         client = Client(
             connection.subscriber,
             address=connection.address,

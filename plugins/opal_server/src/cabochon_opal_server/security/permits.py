@@ -8,7 +8,10 @@ from functools import partial
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from websockets.datastructures import Headers
 
+from cabochon.kit.web.pages import PageGuard
+from cabochon_opal_server.pubsub.endpoint import ROUTE
 from cabochon_opal_server.pubsub.session import Permissions
 from cabochon_opal_server.scopes.scope import scopes_of
 from cabochon_opal_server.security.access import Access, Claims, refused
@@ -51,9 +54,13 @@ class Permits:
         if not self._claims(request).may_read(scope):
             raise HTTPException(403, "this token's allowed_scopes do not have this scope")
 
-    def over_websocket(self, authorization: str | None) -> Permissions:
-        """Say what an Authorization header allows for as long as its connection lasts."""
-        claims = self._access.claims(authorization)
+    def over_websocket(self, pages: PageGuard, headers: Headers) -> Permissions:
+        """Say what an Authorization header allows for as long as its connection lasts; no page opens one."""
+        raw = ((name.lower().encode(), value.encode("ascii", "surrogateescape")) for name, value in headers.raw_items())
+        fault = pages.fault(ROUTE, raw)
+        if fault is not None:
+            raise HTTPException(403, fault)
+        claims = self._access.claims(headers.get("Authorization"))
         return Permissions(partial(self._may_subscribe, claims), claims.may_publish)
 
     def _claims(self, request: Request) -> Claims:

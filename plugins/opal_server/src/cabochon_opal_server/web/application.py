@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from starlette.applications import Starlette
@@ -16,12 +16,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from cabochon.kit.web.openapi_page import openapi_page
+from cabochon.kit.web.pages import KeptFromPages, PageGuard
 from cabochon_opal_server import __version__
 from cabochon_opal_server.web.answers import json_answer, operation
 
-__all__ = ["application"]
+__all__ = ["FREE_PATHS", "application"]
 
 log = structlog.get_logger()
+
+FREE_PATHS = frozenset({"/", "/healthcheck", "/loadlimit", "/openapi.json", "/docs", "/redoc"})
+"""What every web page may ask: there is nothing to learn but that the server is up."""
 
 
 def application(
@@ -29,6 +33,7 @@ def application(
     described: Iterable[Mapping[str, Any]],
     schemas: Mapping[str, Any],
     origins: Sequence[str],
+    pages: PageGuard,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -37,6 +42,7 @@ def application(
         described: the OpenAPI `paths` of all rooms.
         schemas: the OpenAPI schemas that they refer to.
         origins: those of web pages that may call it.
+        pages: refuses the others, on all but the free paths.
     """
     document = _description(described, schemas)
 
@@ -57,13 +63,14 @@ def application(
             *routes,
         ],
         middleware=[
+            Middleware(cast("Any", KeptFromPages), guard=pages),
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(origins),
-                allow_credentials=True,
+                allow_credentials="*" not in origins,
                 allow_methods=["*"],
                 allow_headers=["*"],
-            )
+            ),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _failed},
     )

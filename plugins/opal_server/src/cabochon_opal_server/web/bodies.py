@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cabochon.documents.json_values import JsonError, guarded
+from cabochon.kit.web.pages import json_fault
 from cabochon_opal_server.web.answers import unprocessable
 
 __all__ = ["body_as", "body_of"]
@@ -32,6 +33,9 @@ async def body_of(request: Request, *, largest: int = _LARGEST_BODY) -> bytes:
 
 async def body_as(model: type[T], request: Request, *, largest: int = _LARGEST_BODY) -> T:
     """Read the request's JSON body as `model`; HTTPException 413 or 422 if it is too large or something else."""
+    fault = json_fault(request.headers.get("content-type"))
+    if fault is not None:
+        raise unprocessable(fault, "value_error")
     raw = await body_of(request, largest=largest)
     try:
         return guarded(lambda text: msgspec.json.decode(text, type=model), raw)
