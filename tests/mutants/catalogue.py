@@ -277,7 +277,7 @@ MUTANTS = (
     Mutant(
         "take a dropped write for its source's",
         "cabochon.sync.rules.records",
-        "        source=None if superseded else update.source,\n",
+        "        source=None if moot else update.source,\n",
         "        source=update.source,\n",
         ("test_rule_09",),
     ),

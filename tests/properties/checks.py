@@ -30,7 +30,7 @@ from .scenarios import TOPICS, Reconnect, Scenario, Send, Trouble
 from .virtual import BrokenPromiseError, run
 from .world import TOPIC, ChaosStore, ScriptedSource, World, a_world
 
-IN_FORCE = {EntryState.SAVED, EntryState.DEFERRED}
+IN_FORCE = {EntryState.SAVED, EntryState.PUT_OFF}
 BAD = b'"bad"'
 RECOVERY = {"restore", "rewrite", "earlier-life"}
 POLICY = "package app\n\nallow := true\n"
@@ -72,7 +72,7 @@ def expected(
             elif outcome.state is EntryState.REFUSED:
                 if not _in_the_way(taken_back, outcome):
                     _check_refusal(tree, outcome, wiped=wiped, withheld=withheld, strict=strict)
-            elif outcome.state is EntryState.SUPERSEDED:
+            elif outcome.state is EntryState.MOOT:
                 _check_superseded(attempts, attempt, outcome)
             else:
                 assert outcome.state is EntryState.FETCH_FAILED, f"{attempt} has ended with {outcome.state}"
@@ -127,7 +127,7 @@ def _check_refusal(
 
 def _check_superseded(attempts: list[peek.Attempt], attempt: peek.Attempt, outcome: peek.Outcome) -> None:
     assert any(
-        newer.replaces and newer.state in {*IN_FORCE, EntryState.SUPERSEDED} and newer.path.covers(outcome.path)
+        newer.replaces and newer.state in {*IN_FORCE, EntryState.MOOT} and newer.path.covers(outcome.path)
         for other in attempts
         for newer in other.outcomes
         if other.origin > attempt.origin or other is attempt
@@ -403,7 +403,7 @@ class Play:
 
     def _check_made_up_for(self, attempt: peek.Attempt, place: int, failed: peek.Outcome) -> None:
         """A failed fetch was tried again until its data came, or something newer covers it."""
-        settled = {*IN_FORCE, EntryState.SUPERSEDED, EntryState.REFUSED}
+        settled = {*IN_FORCE, EntryState.MOOT, EntryState.REFUSED}
         for other in self.world.attempts:
             if other.kind is Kind.RETRY and other.origin == attempt.origin and other.number > attempt.number:
                 (again,) = other.outcomes
@@ -461,8 +461,8 @@ def _is_missing(outcome: peek.Outcome, later: tuple[peek.Outcome, ...]) -> bool:
 def _saved(attempt: peek.Attempt, outcome: peek.Outcome) -> bool:
     """The engine holds it, or something newer that covers it."""
     later = attempt.outcomes[attempt.outcomes.index(outcome) + 1 :]
-    return outcome.state in {EntryState.SAVED, EntryState.SUPERSEDED} or any(
-        outcome.state is not EntryState.DEFERRED
+    return outcome.state in {EntryState.SAVED, EntryState.MOOT} or any(
+        outcome.state is not EntryState.PUT_OFF
         and one.replaces
         and one.state is EntryState.SAVED
         and one.path.covers(outcome.path)

@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def in_force(self) -> bool:
-        return self.state in {EntryState.SAVED, EntryState.DEFERRED} and not self.taken_back
+        return self.state in {EntryState.SAVED, EntryState.PUT_OFF} and not self.taken_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
         for place in range(judged[0], len(attempts)):
             outcomes = tuple(
                 replace(outcome, taken_back=True)
-                if outcome.state is EntryState.DEFERRED and any(top.overlaps(outcome.path) for top in tops)
+                if outcome.state is EntryState.PUT_OFF and any(top.overlaps(outcome.path) for top in tops)
                 else outcome
                 for outcome in attempts[place].outcomes
             )

@@ -46,7 +46,7 @@ def test_rule_01_updates_that_overlap_take_effect_in_the_order_of_their_arrival(
 
     for attempt in done.world.attempts:
         for outcome in attempt.outcomes:
-            assert outcome.state in {EntryState.SAVED, EntryState.SUPERSEDED}
+            assert outcome.state in {EntryState.SAVED, EntryState.MOOT}
 
 
 def test_rule_01_paths_are_compared_by_segment() -> None:

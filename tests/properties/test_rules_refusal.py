@@ -116,7 +116,7 @@ def test_rule_09_a_source_that_was_dropped_for_a_write_refused_later_is_not_sync
             await anyio.sleep(0.2)
             world.send("newer", Plan("/a", BAD))
             await world.until(lambda: len(world.attempts) == 3)
-            assert EntryState.SUPERSEDED in {world.attempts[n].outcomes[0].state for n in range(3)}
+            assert EntryState.MOOT in {world.attempts[n].outcomes[0].state for n in range(3)}
             world.engine.reject_data = veto
             world.engine.come_up()
             await world.until(lambda: world.engine.documents == {"b": 1})

@@ -122,7 +122,7 @@ def _outcome(update: Update, record: TransactionRecord) -> EntryOutcome:
         url=masked_url(spec.url) if spec is not None else "",
         dst_path=str(entry.path),
         fetched=entry.fetched,
-        saved=entry.state in {EntryState.SAVED, EntryState.SUPERSEDED},
+        saved=entry.state in {EntryState.SAVED, EntryState.MOOT},
         bytes=len(entry.raw or b""),
         seconds=round(record.ended_at - record.created_at, 3),
         error=record.error,

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabochon.documents.path import DocumentPath
+from cabochon.errors import StoreRejectedError
 from cabochon.sync.rules.commit_parts import Part, alive_entries, halved
-from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.sync.rules.update import Entry, Kind, Update
 
 
 def part(number: int, ready: list[bool]) -> Part:
@@ -15,7 +16,7 @@ def part(number: int, ready: list[bool]) -> Part:
     for place, is_ready in enumerate(ready):
         entry = Entry(DocumentPath((str(number), str(place))), "PUT").ready(b"1")
         if not is_ready:
-            entry.state = EntryState.REFUSED
+            entry.refuse(StoreRejectedError("no"))
         entries.append(entry)
     return Part(Update(str(number), entries, Kind.LIVE), entries, last=True)
 

@@ -8,7 +8,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import FetchError
 from cabochon.schemas import DataSourceEntry
 from cabochon.sync.rules.records import record_of
-from cabochon.sync.rules.update import Entry, EntryState, Update
+from cabochon.sync.rules.update import Entry, Update
 from cabochon.transactions.log import Half, TransactionLog
 
 
@@ -26,7 +26,7 @@ def test_record_holds_no_secret_of_a_url(url: str, shown: str, failed: bool) -> 
     """Whoever may see the health document sees where data came from, and no password or token of the URL."""
     entry = Entry(DocumentPath(("users",)), "PUT", DataSourceEntry(url=url, dst_path="/users"))
     if failed:
-        entry.state, entry.error = EntryState.FETCH_FAILED, FetchError("no", url=shown)
+        entry.fetch_failed(FetchError("no", url=shown))
     else:
         entry.ready(b"{}")
     record = record_of(Update("1", [entry]), 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cabochon.documents.path import DocumentPath
-from cabochon.errors import FetchError
+from cabochon.errors import FetchError, StoreRejectedError
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Method, Update
 
@@ -31,7 +31,7 @@ def _taken(scheduler: Scheduler) -> list[str]:
 def _land(scheduler: Scheduler, update: Update) -> None:
     for entry in update.entries:
         if entry.state is EntryState.READY:
-            entry.state = EntryState.SAVED
+            entry.save()
     scheduler.ended(update)
 
 
@@ -93,7 +93,7 @@ def test_newer_covering_put_goes_first(path: str) -> None:
     _land(scheduler, newer)
     scheduler.fetched(slow.entries[0], b"old")
     assert ["slow"] == _taken(scheduler)
-    assert EntryState.SUPERSEDED is slow.entries[0].state
+    assert EntryState.MOOT is slow.entries[0].state
 
 
 def test_older_write_is_kept_back_until_the_newer_one_is_settled() -> None:
@@ -107,7 +107,7 @@ def test_older_write_is_kept_back_until_the_newer_one_is_settled() -> None:
     scheduler.fetched(slow.entries[0], b"old")
 
     assert [] == _taken(scheduler)
-    newer.entries[0].state = EntryState.REFUSED
+    newer.entries[0].refuse(StoreRejectedError("no"))
     scheduler.ended(newer)
     assert ["slow"] == _taken(scheduler)
     assert EntryState.READY is slow.entries[0].state
@@ -123,13 +123,13 @@ def test_older_write_waits_for_every_newer_one_on_its_way() -> None:
     second = _arrived(scheduler, "second", ("/users", "PUT"))
     _taken(scheduler)
     scheduler.fetched(slow.entries[0], b"old")
-    first.entries[0].state = EntryState.REFUSED
+    first.entries[0].refuse(StoreRejectedError("no"))
     scheduler.ended(first)
 
     assert [] == _taken(scheduler)
     _land(scheduler, second)
     assert ["slow"] == _taken(scheduler)
-    assert EntryState.SUPERSEDED is slow.entries[0].state
+    assert EntryState.MOOT is slow.entries[0].state
 
 
 def test_what_waits_behind_a_dropped_write_goes_on() -> None:
@@ -186,7 +186,7 @@ def test_entry_that_failed_before_a_newer_write_landed_is_moot() -> None:
     _taken(scheduler)
     _land(scheduler, newer)
 
-    assert EntryState.SUPERSEDED is update.entries[0].state
+    assert EntryState.MOOT is update.entries[0].state
 
 
 def test_retry_overtakes_nothing() -> None:

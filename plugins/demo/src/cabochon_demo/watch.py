@@ -57,5 +57,5 @@ class Watch(TransactionListener):
 
 
 def _what(entry: Entry) -> str:
-    overtaken = " overtaken, dropped" if entry.state is EntryState.SUPERSEDED else ""
+    overtaken = " overtaken, dropped" if entry.state is EntryState.MOOT else ""
     return f"{entry.method} {entry.path}{overtaken}"

@@ -296,7 +296,7 @@ class Committer:
                     if self._view.desired.pending:
                         # Judged by writes that the engine has not taken yet: it counts once they have landed.
                         self._suspects.append((entry, err))
-                        entry.state, entry.error = EntryState.REFUSED, err
+                        entry.refuse(err)
                     else:
                         self._refuse(entry, err)
                     continue
@@ -323,12 +323,13 @@ class Committer:
         """Take note that nothing of a group is in force."""
         self._view.desired.rollback()
         for entry, _ in self._suspects:
-            entry.state, entry.error = EntryState.READY, None
+            entry.acquit()
         self._suspects.clear()
 
     def _land(self, group: _Group, version: str | None = None) -> None:
         """Take note that a whole group is in force."""
         for entry, error in self._suspects:
+            entry.acquit()
             self._refuse(entry, error)
         self._suspects.clear()
         self._view.desired.settle()
@@ -340,7 +341,7 @@ class Committer:
         for part in group.parts:
             for entry in part.entries:
                 if entry.state is EntryState.READY:
-                    entry.state = EntryState.SAVED
+                    entry.save()
         self._end(group.parts, group.records, version)
 
     def _end(self, parts: Sequence[Part], records: Sequence[TransactionRecord], version: str | None = None) -> None:
@@ -360,8 +361,7 @@ class Committer:
             log.debug("commit.landed", version=version)
 
     def _refuse(self, entry: Entry, error: StoreRejectedError) -> None:
-        entry.state = EntryState.REFUSED
-        entry.error = error
+        entry.refuse(error)
         self._metrics.count("writes.refused")
         log.warning(
             "data_update.refused",
@@ -477,12 +477,11 @@ class Committer:
         paths = [path for change in changes if (path := path_of(change)) is not None]
         if not paths and self._view.desired.holder(entry.path) is None:
             # A patch that changes nothing, of nothing of ours: there is nothing to write once the engine is back.
-            entry.state = EntryState.SAVED
+            entry.save()
             return
         self._put_off(entry, paths or [entry.path], self._recovery.why_away)
 
     def _put_off(self, entry: Entry, paths: Sequence[DocumentPath], error: Exception) -> None:
-        entry.state = EntryState.DEFERRED
-        entry.error = error
+        entry.put_off(error)
         for path in paths if entry.path else [ROOT, *paths]:
             self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)

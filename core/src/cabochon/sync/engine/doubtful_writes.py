@@ -55,7 +55,7 @@ class DoubtfulWrites:
         for entry, error in suspects.items():
             self._refuse(entry, error)
         for entry in entries:
-            entry.state = EntryState.SAVED
+            entry.save()
 
     def one_by_one(self, part: Part, error: StoreRejectedError) -> list[list[Part]]:
         """Find out which entry of a refused write is to blame: return each as a group of its own, if there are more."""

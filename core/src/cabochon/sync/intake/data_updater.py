@@ -144,8 +144,7 @@ class DataUpdater:
             return self._unusable(entry, StoreRejectedError(str(err), path=spec.dst_path))
 
     def _unusable(self, entry: Entry, error: Exception) -> Entry:
-        entry.state = EntryState.REFUSED
-        entry.error = error
+        entry.refuse(error)
         self._metrics.count("writes.refused")
         log.warning("data_update.unusable", dst_path=entry.spec.dst_path if entry.spec else "", error=str(error))
         return entry

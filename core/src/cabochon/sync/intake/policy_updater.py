@@ -188,7 +188,7 @@ class PolicyUpdater:
                 written.add(entry.path)
                 self._malformed.pop(entry.path, None)
             except DocumentPathError as err:
-                entry.state, entry.error = EntryState.REFUSED, err
+                entry.refuse(err)
             except JsonError as err:
                 log.warning(
                     "policy_bundle.data_malformed", policy_hash=bundle.hash, path=str(entry.path), error=str(err)

@@ -14,7 +14,6 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
 from cabochon.sync.engine.view import Dirty
 from cabochon.sync.outcome.reports import EntryResult, PendingReport, Reporting
-from cabochon.sync.rules.records import covered_later
 from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
@@ -25,7 +24,6 @@ __all__ = ["Caller", "Endings", "Reported"]
 log = structlog.get_logger()
 
 _DEFERRED_AT_MOST = 10_000
-_SAVED = frozenset({EntryState.SAVED, EntryState.SUPERSEDED})
 
 
 class Reported:
@@ -150,7 +148,7 @@ class Endings:
 
     def _settle_older(self, update: Update) -> None:
         for entry in update.entries:
-            if entry.replaces and entry.state in {EntryState.SAVED, EntryState.DEFERRED}:
+            if entry.replaces and entry.done:
                 self._moot(self.book.landed(entry.path, update.origin))
 
     def _tell(self, update: Update, record: TransactionRecord) -> None:
@@ -194,8 +192,8 @@ class Endings:
     def _follow(self, entry: Entry, reported: Reported) -> bool:
         """See to it that an entry which is not in force gets there; tell whether it is to be tried again."""
         cause = _cause(entry)
-        cover = None if cause is None else covered_later(entry)
-        if entry.state is EntryState.DEFERRED or (cover is not None and cover.state is EntryState.DEFERRED):
+        cover = None if cause is None else entry.covered_by
+        if entry.state is EntryState.PUT_OFF or (cover is not None and cover.state is EntryState.PUT_OFF):
             self._defer(entry, reported)
         elif cause is not None and cover is None:
             reported.unsettled += 1
@@ -212,12 +210,12 @@ class Endings:
             self.book.settled(failed)
             for one in failed.everyone:
                 self._settled(one.owner, _result(entry))
-        elif entry.state is EntryState.DEFERRED:
+        elif entry.state is EntryState.PUT_OFF:
             self.book.settled(failed)
             for one in failed.everyone:
                 one.owner.unsettled -= 1
                 self._defer(entry, one.owner)
-        elif entry.state is not EntryState.SUPERSEDED:
+        elif entry.state is not EntryState.MOOT:
             failed.cause = _cause(entry) or failed.cause
             self.book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
             if failed.cause is not Cause.FETCH:
@@ -230,7 +228,7 @@ class Endings:
         """Something newer covers these: the try under way is dropped, and their publishers hear of it."""
         for failed in moot:
             if failed.trying is not None:
-                self.scheduler.supersede(failed.trying)
+                self.scheduler.make_moot(failed.trying)
             for one in failed.everyone:
                 entry = one.entry
                 if entry.spec is not None:
@@ -274,7 +272,7 @@ class Endings:
             if error is None:
                 continue
             del self._deferred[key]
-            entry.state, entry.error = EntryState.REFUSED, error
+            entry.refuse(error)
             self.metrics.count("writes.refused")
             log.warning("data_update.refused", update_id=entry.update.id, dst_path=str(entry.path), error=str(error))
             cause = Cause.REFUSED if entry.replaces else Cause.PATCH
@@ -300,11 +298,7 @@ class Endings:
 
 def _result(entry: Entry) -> EntryResult:
     spec: Any = entry.spec
-    saved = entry.state in _SAVED
-    if not saved and entry.state is not EntryState.DEFERRED:
-        cover = covered_later(entry)
-        saved = cover is not None and cover.state is EntryState.SAVED
-    return EntryResult(spec, entry.fetched, saved, entry.raw)
+    return EntryResult(spec, entry.fetched, entry.saved_for_its_publisher, entry.raw)
 
 
 def _cause(entry: Entry) -> Cause | None:

@@ -15,16 +15,12 @@ import structlog
 from cabochon.contract.metrics import Metrics
 from cabochon.contract.tracing import AnyTrace, EntryTrace, Period, PolicyTrace, ReportTrace, Tracer, UpdateTrace
 from cabochon.schemas import DataSourceEntry
-from cabochon.sync.rules.records import covered_later
-from cabochon.sync.rules.update import Entry, EntryState, Update
+from cabochon.sync.rules.update import Entry, Update
 from cabochon.urls import masked_url
 
 __all__ = ["Traces"]
 
 log = structlog.get_logger()
-
-_IN_FORCE = frozenset({EntryState.SAVED, EntryState.SUPERSEDED})
-_TRIED = frozenset({EntryState.SAVED, EntryState.REFUSED, EntryState.DEFERRED})
 
 
 class Traces:
@@ -77,7 +73,7 @@ class Traces:
         """Take down how an update went that ends now."""
         entries = tuple(_entry_trace(entry) for entry in update.entries)
         ended_at = self.now()
-        tried = any(entry.state in _TRIED for entry in update.entries)
+        tried = any(entry.tried for entry in update.entries)
         self.ended(
             UpdateTrace(
                 update_id=update.id,
@@ -94,10 +90,6 @@ class Traces:
 
 def _entry_trace(entry: Entry) -> EntryTrace:
     spec = entry.spec
-    saved = entry.state in _IN_FORCE
-    if not saved and entry.state is not EntryState.DEFERRED:
-        cover = covered_later(entry)
-        saved = cover is not None and cover.state is EntryState.SAVED
     return EntryTrace(
         dst_path=str(entry.path) if spec is None else spec.dst_path,
         save_method=entry.method,
@@ -105,7 +97,7 @@ def _entry_trace(entry: Entry) -> EntryTrace:
         topics=() if spec is None else tuple(spec.topics),
         fetch=None if entry.fetch_times is None else Period(*entry.fetch_times),
         fetched=entry.fetched,
-        saved=saved,
+        saved=entry.saved_for_its_publisher,
         error="" if entry.error is None else str(entry.error),
         size_bytes=None if entry.raw is None else len(entry.raw),
         traceparent=None if spec is None else _traceparent(spec),

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cabochon.documents.path import DocumentPath
-from cabochon.errors import DocumentPathError
 from cabochon.schemas import RemoteStatus
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
 from cabochon.transactions.records import FailedPath, TransactionRecord
 from cabochon.urls import masked_url
 
-__all__ = ["covered_later", "policy_record", "record_of"]
+__all__ = ["policy_record", "record_of"]
 
 _ACTIONS = {"PUT": "set_policy_data", "PATCH": "patch_policy_data", "DELETE": "delete_policy_data"}
-_GOOD = frozenset({EntryState.READY, EntryState.SAVED})
-_FAILED = frozenset({EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.DEFERRED})
-_IN_FORCE = frozenset({EntryState.READY, EntryState.SAVED, EntryState.DEFERRED})
 
 
 def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
@@ -29,7 +25,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
     if update.kind is Kind.POLICY_DATA:
         return None
     entries = update.entries
-    if len(entries) == 1 and entries[0].state in _GOOD and (entries[0].spec is None or not entries[0].spec.url):
+    if len(entries) == 1 and entries[0].landing and (entries[0].spec is None or not entries[0].spec.url):
         # By far the most frequent: one inline entry that lands.
         entry = entries[0]
         return TransactionRecord(
@@ -44,25 +40,25 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
             source=update.source,
         )
     # What has replaced an initial source's document counts for it when it is in force itself, and not before.
-    superseded = any(entry.state is EntryState.SUPERSEDED for entry in entries)
+    moot = any(entry.state is EntryState.MOOT for entry in entries)
     errors = [entry.error for entry in entries if entry.error is not None]
     return TransactionRecord(
         number=update.number,
         id=update.id,
-        actions=tuple(dict.fromkeys(_ACTIONS[entry.method] for entry in entries if entry.state in _GOOD)),
+        actions=tuple(dict.fromkeys(_ACTIONS[entry.method] for entry in entries if entry.landing)),
         success=not errors,
         error="; ".join(str(error) for error in errors),
         created_at=update.arrived_at,
         ended_at=ended_at,
         origin=update.origin,
-        landed=tuple(entry.path for entry in entries if entry.replaces and entry.state in _GOOD),
-        patched=tuple(entry.path for entry in entries if not entry.replaces and entry.state in _GOOD),
+        landed=tuple(entry.path for entry in entries if entry.replaces and entry.landing),
+        patched=tuple(entry.path for entry in entries if not entry.replaces and entry.landing),
         failed=tuple(
-            FailedPath(entry.path, str(entry.error), entry.state is EntryState.DEFERRED, entry.replaces)
+            FailedPath(entry.path, str(entry.error), entry.state is EntryState.PUT_OFF, entry.replaces)
             for entry in entries
-            if _is_missing(entry)
+            if entry.is_missing
         ),
-        source=None if superseded else update.source,
+        source=None if moot else update.source,
         remotes=tuple(_remote(entry) for entry in entries if entry.spec is not None and entry.spec.url),
     )
 
@@ -90,21 +86,6 @@ def policy_record(
         landed=tuple(entry.path for entry in saved),
         malformed=malformed,
     )
-
-
-def covered_later(entry: Entry) -> Entry | None:
-    """Return the later entry of the same update, if any, that has replaced what this one was to write."""
-    for later in entry.update.entries[entry.index + 1 :]:
-        if later.replaces and later.state in _IN_FORCE and later.path.covers(entry.path):
-            return later
-    return None
-
-
-def _is_missing(entry: Entry) -> bool:
-    """Tell whether the engine lacks something at the entry's path that the entry was to write."""
-    if entry.state not in _FAILED or isinstance(entry.error, DocumentPathError):
-        return False
-    return covered_later(entry) is None
 
 
 def _remote(entry: Entry) -> RemoteStatus:

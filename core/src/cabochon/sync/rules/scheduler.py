@@ -15,7 +15,6 @@ from collections.abc import Iterable
 
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.path_index import PathIndex
-from cabochon.errors import DocumentPathError
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
 
 __all__ = ["Scheduler"]
@@ -57,12 +56,12 @@ class Scheduler:
             self._enqueue(update, indexed=False)
         else:
             for entry in update.entries:
-                if _may_be_superseded(entry):
+                if entry.can_be_moot:
                     self._waiting.add(entry.path, entry)
 
     def fetched(self, entry: Entry, raw: bytes | None, operations: tuple[PatchOperation, ...] = ()) -> None:
         """Take note that the data of an entry has come; it is dropped if a newer write has landed meanwhile."""
-        if entry.state is EntryState.SUPERSEDED:
+        if entry.state is EntryState.MOOT:
             entry.raw, entry.fetched = raw, True
         else:
             entry.ready(raw, operations)
@@ -70,20 +69,21 @@ class Scheduler:
 
     def failed(self, entry: Entry, error: Exception) -> None:
         """Take note that the data of an entry can't be had now; nobody waits for it any longer."""
-        entry.error = error
-        if entry.state is not EntryState.SUPERSEDED:
-            entry.state = EntryState.FETCH_FAILED
+        if entry.state is EntryState.MOOT:
+            entry.error = error
+        else:
+            entry.fetch_failed(error)
         # The update first: a retry that waited for it, and is newer, has to find it ended.
         self._one_less(entry.update)
         self._release_waiters(entry)
 
-    def supersede(self, entry: Entry) -> None:
+    def make_moot(self, entry: Entry) -> None:
         """Drop an entry that is not in the engine, because something newer that covers it has landed.
 
         If it is still being fetched, its update goes on waiting for that, so that the report can say how it went.
         """
-        if _may_be_superseded(entry):
-            entry.state = EntryState.SUPERSEDED
+        if entry.can_be_moot:
+            entry.become_moot()
             self._waiting.discard(entry.path, entry)
             self._release_waiters(entry)
 
@@ -105,10 +105,10 @@ class Scheduler:
     def ended(self, update: Update) -> None:
         """Take note that an update has ended: what it held back is dropped where it landed on it, else let go."""
         if update.kind is Kind.RETRY and self._waiting:
-            self._supersede_older(update)
+            self._make_older_moot(update)
         for entry in self._holding.pop(update, ()):
             if _covered_by(entry, update.entries):
-                self.supersede(entry)
+                self.make_moot(entry)
             self._one_less(entry.update)
 
     # --------------------------------------------------------------------------------------------------- how
@@ -159,12 +159,12 @@ class Scheduler:
                     older.update.waiting += 1
                     self._holding.setdefault(update, []).append(older)
 
-    def _supersede_older(self, retry: Update) -> None:
+    def _make_older_moot(self, retry: Update) -> None:
         """Drop what failed in updates that are older than the first try of what has landed, and that still wait."""
         for entry in retry.entries:
             for older in list(self._waiting.covered_by(entry.path)):
                 if older.update.origin < retry.origin and _covered_by(older, [entry]):
-                    self.supersede(older)
+                    self.make_moot(older)
 
     def _release_waiters(self, entry: Entry) -> None:
         waiters, entry.waiters = entry.waiters, None
@@ -174,18 +174,6 @@ class Scheduler:
                 self._settle(waiter)
 
 
-def _may_be_superseded(entry: Entry) -> bool:
-    """Tell whether something newer can make the entry moot: one that could not be used from the start as well."""
-    if entry.state is EntryState.REFUSED:
-        return not isinstance(entry.error, DocumentPathError)
-    return entry.alive or entry.state is EntryState.FETCH_FAILED
-
-
 def _covered_by(entry: Entry, writes: Iterable[Entry]) -> bool:
     """Tell whether one of these writes has landed and leaves nothing of the entry's path."""
-    return any(
-        write.replaces
-        and write.state in {EntryState.SAVED, EntryState.DEFERRED, EntryState.SUPERSEDED}
-        and write.path.covers(entry.path)
-        for write in writes
-    )
+    return any(write.replaces and write.settled and write.path.covers(entry.path) for write in writes)

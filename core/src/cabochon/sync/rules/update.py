@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.path import DocumentPath
+from cabochon.errors import DocumentPathError
 from cabochon.schemas import DataSourceEntry
 
 __all__ = ["Entry", "EntryState", "Kind", "Method", "Update"]
@@ -41,20 +42,54 @@ class EntryState(Enum):
     """How far an entry has come."""
 
     FETCHING = auto()
+    """Its data is still to come."""
     READY = auto()
-    SUPERSEDED = auto()
-    """A newer write that covers it has landed."""
+    """Its data is there, and it may be written."""
     SAVED = auto()
+    """It is in the engine."""
+    PUT_OFF = auto()
+    """The engine is away: it is in the desired state, to be written when the engine is back."""
     FETCH_FAILED = auto()
+    """Its data can't be had now."""
     REFUSED = auto()
-    DEFERRED = auto()
-    """The engine is away: kept in the desired state, to be written when it is back."""
+    """The engine does not take it, or it could not be used from the start."""
+    MOOT = auto()
+    """Something newer that covers it has landed."""
+
+    # By identity: the usual one hashes the name, in Python, for each look-up.
+    __hash__ = object.__hash__
+
+
+_NEXT = {
+    EntryState.FETCHING: {EntryState.READY, EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.MOOT},
+    EntryState.READY: {EntryState.SAVED, EntryState.PUT_OFF, EntryState.REFUSED, EntryState.MOOT},
+    EntryState.SAVED: set[EntryState](),
+    EntryState.PUT_OFF: {EntryState.REFUSED},
+    EntryState.FETCH_FAILED: {EntryState.MOOT},
+    # Ready again: what it was judged by has not landed itself.
+    EntryState.REFUSED: {EntryState.MOOT, EntryState.READY},
+    EntryState.MOOT: set[EntryState](),
+}
+"""What an entry may become, by what it is."""
+
+_ALIVE = frozenset({EntryState.FETCHING, EntryState.READY})
+_LANDING = frozenset({EntryState.READY, EntryState.SAVED})
+_WANTED = frozenset({EntryState.READY, EntryState.SAVED, EntryState.PUT_OFF})
+_IN_FORCE = frozenset({EntryState.SAVED, EntryState.MOOT})
+_DONE = frozenset({EntryState.SAVED, EntryState.PUT_OFF})
+_SETTLED = frozenset({EntryState.SAVED, EntryState.PUT_OFF, EntryState.MOOT})
+_TRIED = frozenset({EntryState.SAVED, EntryState.PUT_OFF, EntryState.REFUSED})
+_FAILED = frozenset({EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.PUT_OFF})
 
 
 class Entry:
-    """One write of an update: `raw` is its JSON once that is there, `operations` the same as a patch for a PATCH."""
+    """One write of an update: `raw` is its JSON once that is there, `operations` the same as a patch for a PATCH.
+
+    Its `state` changes by its own methods alone; each raises `RuntimeError` where an entry can't become that.
+    """
 
     __slots__ = (
+        "_state",
         "error",
         "fetch_times",
         "fetched",
@@ -64,7 +99,6 @@ class Entry:
         "path",
         "raw",
         "spec",
-        "state",
         "update",
         "waiters",
     )
@@ -77,7 +111,7 @@ class Entry:
         self.spec = spec
         self.raw: bytes | None = None
         self.operations: tuple[PatchOperation, ...] = ()
-        self.state = EntryState.FETCHING
+        self._state = EntryState.FETCHING
         self.error: Exception | None = None
         self.fetched = False
         self.fetch_times: tuple[float, float] | None = None
@@ -85,22 +119,115 @@ class Entry:
         self.waiters: list[Update] | None = None
         """Newer updates that wait until this entry is out of their way."""
 
+    # ---------------------------------------------------------------------------------------------- what becomes of it
+
     def ready(self, raw: bytes | None, operations: tuple[PatchOperation, ...] = ()) -> Entry:
         """Take note that the data is there."""
+        self._become(EntryState.READY)
         self.raw, self.operations = raw, operations
         self.fetched = True
-        self.state = EntryState.READY
         return self
+
+    def fetch_failed(self, error: Exception) -> None:
+        """Take note that the data can't be had now."""
+        self._become(EntryState.FETCH_FAILED)
+        self.error = error
+
+    def save(self) -> None:
+        """Take note that it is in the engine."""
+        self._become(EntryState.SAVED)
+
+    def put_off(self, why: Exception) -> None:
+        """Take note that it is wanted, and to be written once the engine is back."""
+        self._become(EntryState.PUT_OFF)
+        self.error = why
+
+    def refuse(self, error: Exception) -> None:
+        """Take note that it can't be written."""
+        self._become(EntryState.REFUSED)
+        self.error = error
+
+    def acquit(self) -> None:
+        """Take a refusal back: what it was judged by has not landed itself."""
+        self._become(EntryState.READY)
+        self.error = None
+
+    def become_moot(self) -> None:
+        """Take note that something newer that covers it has landed."""
+        self._become(EntryState.MOOT)
+
+    def _become(self, state: EntryState) -> None:
+        if state not in _NEXT[self._state]:
+            msg = f"an entry that is {self._state.name} can't become {state.name}: {self.path}"
+            raise RuntimeError(msg)
+        self._state = state
+
+    # ---------------------------------------------------------------------------------------------- how far it is
+
+    @property
+    def state(self) -> EntryState:
+        """How far it has come."""
+        return self._state
 
     @property
     def alive(self) -> bool:
         """Whether it may still change the engine."""
-        return self.state in {EntryState.FETCHING, EntryState.READY}
+        return self._state in _ALIVE
+
+    @property
+    def landing(self) -> bool:
+        """Whether it is in the engine, or in what is being written."""
+        return self._state in _LANDING
+
+    @property
+    def done(self) -> bool:
+        """Whether what it was to write is in the engine, or will be once that is back."""
+        return self._state in _DONE
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing older counts at its path any more: it is done, or something newer is."""
+        return self._state in _SETTLED
+
+    @property
+    def tried(self) -> bool:
+        """Whether it was to be written."""
+        return self._state in _TRIED
 
     @property
     def replaces(self) -> bool:
         """Whether it leaves nothing of what was at its path."""
         return self.method != "PATCH"
+
+    @property
+    def can_be_moot(self) -> bool:
+        """Whether something newer can make it moot: not one that could not be used from the start."""
+        if self._state is EntryState.REFUSED:
+            return not isinstance(self.error, DocumentPathError)
+        return self.alive or self._state is EntryState.FETCH_FAILED
+
+    @property
+    def covered_by(self) -> Entry | None:
+        """The later entry of the same update, if any, that has replaced what this one was to write."""
+        for later in self.update.entries[self.index + 1 :]:
+            if later.replaces and later.state in _WANTED and later.path.covers(self.path):
+                return later
+        return None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the engine lacks something at its path that it was to write."""
+        if self._state not in _FAILED or isinstance(self.error, DocumentPathError):
+            return False
+        return self.covered_by is None
+
+    @property
+    def saved_for_its_publisher(self) -> bool:
+        """Whether it is in force, or something that covers it is: newer, or later in its own update."""
+        if self._state in _IN_FORCE:
+            return True
+        cover = None if self._state is EntryState.PUT_OFF else self.covered_by
+        return cover is not None and cover.state is EntryState.SAVED
 
 
 class Update:
