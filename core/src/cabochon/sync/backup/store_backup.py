@@ -18,6 +18,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.errors import ConfigurationError
 from cabochon.sync.backup.file import BackedUp, BackupFile, BackupState, UnusableBackupError, moved_aside
 from cabochon.sync.backup.rows import key_of, path_from
+from cabochon.sync.bell import Bell
 from cabochon.sync.desired.journal import ChangeJournal
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.engine.view import EngineView
@@ -47,7 +48,7 @@ class StoreBackup:
     _loaded: BackedUp | None
     _wall: Callable[[], float] = time.time
     _journal: ChangeJournal = field(default_factory=ChangeJournal)
-    _settled: anyio.Event = field(default_factory=anyio.Event)
+    _bell: Bell = field(default_factory=Bell)
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
     _policies: DesiredPolicies = field(default_factory=DesiredPolicies)
     _known: tuple[object, ...] = ()
@@ -61,16 +62,13 @@ class StoreBackup:
             self._journal.brought = {path: {} for path in view.desired.owned()}
             # The desired state has it now.
             self._loaded = None
-        self._journal.on_settled = self._wake
+        self._journal.on_settled = self._bell.ring
         view.desired.journal = self._journal
 
     def close(self) -> None:
         """Close the file, unless a last backup that took too long is still being written: it ends with the process."""
         if not self._one_at_a_time.locked():
             self._file.close()
-
-    def _wake(self) -> None:
-        self._settled.set()
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -80,14 +78,13 @@ class StoreBackup:
         backoff = Backoff(first_s=1.0, longest_s=60.0)
         failed = 0
         while True:
-            await self._settled.wait()
-            self._settled = anyio.Event()
+            await self._bell.answered()
             began = anyio.current_time()
             if await self.save(view, metrics):
                 failed = 0
             else:
                 failed += 1
-                self._settled.set()
+                self._bell.ring()
             took = anyio.current_time() - began
             pause = max(self.interval_s, took / _SHARE_OF_TIME - took)
             await anyio.sleep(max(pause, backoff.wait_s(failed)) if failed else pause)

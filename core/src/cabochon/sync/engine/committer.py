@@ -19,6 +19,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.contract.powers import SupportsMarker
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError
+from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import chunks, path_of, weight_of
 from cabochon.sync.engine.doubtful_writes import Doubt, DoubtfulWrites
 from cabochon.sync.engine.listeners import quarantine_guilty
@@ -105,7 +106,7 @@ class Committer:
         self._stale = False
         self._policies_changed = False
         self._stopping = False
-        self._wake: anyio.Event | None = None
+        self._bell = Bell()
         self._written_at = 0.0
         self._taken_at = 0.0
         metrics.gauge("committer.queued", lambda: self._scheduler.queued)
@@ -114,8 +115,7 @@ class Committer:
 
     def notify(self) -> None:
         """Look at the queue."""
-        if self._wake is not None:
-            self._wake.set()
+        self._bell.ring()
 
     def change_log(self, change: Callable[[TransactionLog], TransactionLog]) -> None:
         """Change the log with the next commit, which comes soon."""
@@ -203,11 +203,7 @@ class Committer:
     async def _woken(self, *, within_s: float) -> bool:
         if self._scheduler.queued or self._log_changes or self._stopping:
             return True
-        self._wake = wake = anyio.Event()
-        with anyio.move_on_after(within_s):
-            await wake.wait()
-        self._wake = None
-        return wake.is_set()
+        return await self._bell.answered(within_s=within_s)
 
     async def _defer_queued(self) -> None:
         while self._scheduler.queued:

@@ -12,6 +12,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.contract.transaction_listener import TransactionListener
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
+from cabochon.sync.bell import Bell
 from cabochon.transactions.changes import Change, DeleteData, DeletePolicy, PatchData, SetData, SetPolicy
 from cabochon.transactions.log import TransactionLog
 from cabochon.transactions.records import TransactionRecord
@@ -29,7 +30,7 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[TransactionRecord, TransactionLog]] = deque()
-        self.arrived = anyio.Event()
+        self.bell = Bell()
 
 
 class ListenerPanel:
@@ -86,7 +87,7 @@ class ListenerPanel:
                     log.warning("transaction_listener.missed", listener=name, transaction_id=record.id)
                 else:
                     mailbox.waiting.append((record, now))
-            mailbox.arrived.set()
+            mailbox.bell.ring()
 
     async def run(self) -> None:
         """Tell listeners what has ended, each in order and under a deadline, until cancelled."""
@@ -97,8 +98,7 @@ class ListenerPanel:
     async def _tell_all(self, name: str, mailbox: _Mailbox) -> None:
         listener = self._listeners[name]
         while True:
-            await mailbox.arrived.wait()
-            mailbox.arrived = anyio.Event()
+            await mailbox.bell.answered()
             while mailbox.waiting:
                 await self._tell(name, listener, mailbox.waiting)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import anyio
 import structlog
 
 from cabochon.contract.update_source import UpdateSource
 from cabochon.errors import SourceError
+from cabochon.sync.bell import Bell
 from cabochon.sync.intake.source_calls import asked
 
 __all__ = ["Acknowledgements"]
@@ -34,7 +34,7 @@ class Acknowledgements:
         self._wants_ends = type(source).ended is not UpdateSource.ended
         self._open: deque[list[Any]] = deque()
         self._ready: Any = None
-        self._wake = anyio.Event()
+        self._bell = Bell()
 
     def expect(self, position: object) -> Callable[[str | None], None]:
         """Take note of a position; call what is returned when its update has ended, with the error or None.
@@ -51,7 +51,7 @@ class Acknowledgements:
             place[1] = True
             while self._open and self._open[0][1]:
                 self._ready = self._open.popleft()[0]
-                self._wake.set()
+                self._bell.ring()
             if self._wants_ends:
                 self._tell(position, error)
 
@@ -66,8 +66,7 @@ class Acknowledgements:
     async def run(self) -> None:
         """Acknowledge, until cancelled; only the newest position matters."""
         while self._wanted:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            await self._bell.answered()
             position, self._ready = self._ready, None
             try:
                 await asked(partial(self._source.acknowledge, position), within_s=_TIMEOUT_S)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import anyio
 import structlog
 
+from cabochon.sync.bell import Bell
+
 __all__ = ["Connectivity"]
 
 log = structlog.get_logger()
@@ -26,7 +28,7 @@ class Connectivity:
         if not disabled:
             self._enabled.set()
         self._scopes: set[anyio.CancelScope] = set()
-        self._left = anyio.Event()
+        self._left = Bell()
 
     @property
     def offline_mode(self) -> bool:
@@ -50,7 +52,7 @@ class Connectivity:
         for scope in self._scopes:
             scope.cancel()
         while self._scopes:
-            await self._left.wait()
+            await self._left.answered()
         return True
 
     async def enable(self) -> bool:
@@ -76,5 +78,4 @@ class Connectivity:
                 yield scope
             finally:
                 self._scopes.discard(scope)
-                left, self._left = self._left, anyio.Event()
-                left.set()
+                self._left.ring()

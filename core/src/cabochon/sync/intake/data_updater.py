@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, SourceError, StoreRejectedError
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
+from cabochon.sync.bell import Bell
 from cabochon.sync.engine.committer import Committer
 from cabochon.sync.intake.acknowledgements import Acknowledgements
 from cabochon.sync.intake.fetching import FetchPool
@@ -77,7 +79,7 @@ class DataUpdater:
         self._copies = DuplicatesFilter() if len(self._topics) > 1 else None
         self._known_sources: DataSourceConfig | None = None
         self._sources_replaced = anyio.Event()
-        self._retries_changed = anyio.Event()
+        self._retries = Bell()
         self._since_yield = 0
         self._acknowledgements = Acknowledgements(calls.source)
 
@@ -258,7 +260,7 @@ class DataUpdater:
 
     def retries_changed(self) -> None:
         """Look at the retry book again."""
-        self._retries_changed.set()
+        self._retries.ring()
 
     def policies_changed(self) -> None:
         """Try refused writes again: a policy may have been in their way."""
@@ -270,13 +272,11 @@ class DataUpdater:
         self._tasks.start_soon(self._acknowledgements.run)
         while True:
             await self._connectivity.enabled()
-            self._retries_changed = changed = anyio.Event()
             now = anyio.current_time()
             for failed in self._book.due(now):
                 self._try_again(failed)
             due_at = self._book.next_due_at()
-            with anyio.move_on_after(None if due_at is None else max(0.0, due_at - now)):
-                await changed.wait()
+            await self._retries.answered(within_s=math.inf if due_at is None else max(0.0, due_at - now))
 
     def _try_again(self, failed: FailedEntry) -> None:
         spec = failed.entry.spec

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-import anyio
 import structlog
 
 from cabochon.backoff import Backoff
@@ -21,6 +20,7 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError
 from cabochon.schemas import PolicyBundle
+from cabochon.sync.bell import Bell
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.intake.source_calls import SourceCalls
@@ -61,7 +61,7 @@ class PolicyUpdater:
         self._full = False
         self._confirmed = False
         self._malformed: dict[DocumentPath, str] = {}
-        self._wanted = anyio.Event()
+        self._wanted = Bell()
         self._asked = False
         self._backoff = Backoff(longest_s=30)
 
@@ -69,29 +69,29 @@ class PolicyUpdater:
         """Ask for the policies soon: what changed since the last bundle, or everything."""
         self._full = self._full or full
         self._asked = True
-        self._wanted.set()
+        self._wanted.ring()
 
     def engine_is_back(self) -> None:
         """Ask once more: what came while it was away may have failed. Before the first request nothing came."""
         if self._asked:
-            self._wanted.set()
+            self._wanted.ring()
 
     async def run(self) -> None:
         """Apply bundles until cancelled."""
         tries = 0
         while True:
             if not tries:
-                await self._wanted.wait()
+                await self._wanted.answered()
             await self._calls.connectivity.enabled()
-            self._wanted = wanted = anyio.Event()
+            # What was asked for while we were cut off is asked for now.
+            self._wanted.taken()
             full, self._full = self._full, False
             if await self._update(full=full):
                 tries = 0
                 continue
             tries += 1
             self._full = self._full or full
-            with anyio.move_on_after(self._backoff.wait_s(tries)):
-                await wanted.wait()
+            await self._wanted.answered(within_s=self._backoff.wait_s(tries))
 
     async def _update(self, *, full: bool) -> bool:
         """Fetch and apply one bundle; False if it is worth another try."""
@@ -117,7 +117,7 @@ class PolicyUpdater:
         return await self._apply(bundle, Period(asked_at, self._wall()), anew=full)
 
     def _request_again(self) -> bool:
-        self._wanted.set()
+        self._wanted.ring()
         return True
 
     async def _confirm(self, base: str | None) -> None:

@@ -12,6 +12,7 @@ from cabochon.contract.callback_reporter import Callback
 from cabochon.contract.metrics import Metrics
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
+from cabochon.sync.bell import Bell
 from cabochon.sync.engine.view import Dirty
 from cabochon.sync.outcome.reports import EntryResult, PendingReport, Reporting
 from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
@@ -90,7 +91,7 @@ class Endings:
         self._deferred: dict[object, tuple[Entry, Reported]] = {}
         self.under_way = 0
         self.bytes_under_way = 0
-        self._room = anyio.Event()
+        self._room = Bell()
         metrics.gauge("updates.under_way", lambda: self.under_way)
         metrics.gauge("updates.waiting_for_retry", lambda: len(self.book))
 
@@ -108,10 +109,7 @@ class Endings:
     async def room(self, *, max_updates: int, max_bytes: int) -> None:
         """Wait until fewer updates are under way."""
         while not self.has_room(max_updates=max_updates, max_bytes=max_bytes):
-            # Several may wait: all of them for the same event, until it is set.
-            if self._room.is_set():
-                self._room = anyio.Event()
-            await self._room.wait()
+            await self._room.answered()
 
     async def idle(self) -> None:
         """Wait until nothing is under way; entries that wait for a retry are not."""
@@ -144,7 +142,7 @@ class Endings:
         if update.kind is not Kind.RECORD:
             self.under_way -= 1
             self.bytes_under_way -= update.size_bytes
-            self._room.set()
+            self._room.ring()
 
     def _settle_older(self, update: Update) -> None:
         for entry in update.entries:

@@ -24,6 +24,7 @@ from cabochon.contract.tracing import Period, ReportTrace
 from cabochon.documents import json_values
 from cabochon.errors import ReportError
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
+from cabochon.sync.bell import Bell
 from cabochon.sync.outcome.callback_register import CallbackRegister
 from cabochon.sync.outcome.traces import Traces
 from cabochon.urls import masked_url
@@ -95,9 +96,9 @@ class Reporting:
         self._made: deque[PendingReport] = deque()
         self._queues: dict[str, deque[_Delivery]] = {}
         self._waiting = 0
-        self._wake = anyio.Event()
+        self._bell = Bell()
         self._draining = anyio.Event()
-        self._idle = anyio.Event()
+        self._idle = Bell()
         metrics.gauge("reports.waiting", lambda: self._waiting + len(self._made))
 
     def receivers(self, callbacks: UpdateCallback) -> Sequence[Callback]:
@@ -111,8 +112,7 @@ class Reporting:
         if len(self._made) >= self._limits.outbox_size:
             self._dropped(self._made.popleft().update_id, "the outbox is full")
         self._made.append(report)
-        self._idle = anyio.Event()
-        self._wake.set()
+        self._bell.ring()
 
     async def run(self) -> None:
         """Make and deliver reports until cancelled."""
@@ -121,16 +121,14 @@ class Reporting:
                 while self._made:
                     await self._dispatch(self._made.popleft(), tasks)
                 self._check_idle()
-                self._wake = anyio.Event()
-                if not self._made:
-                    await self._wake.wait()
+                await self._bell.answered()
 
     async def drain(self, *, within_s: float) -> None:
         """Give every report one more try, without pauses, and drop what is left after `within_s`."""
         self._draining.set()
         with anyio.move_on_after(within_s):
             while self._made or self._waiting:
-                await self._idle.wait()
+                await self._idle.answered()
         left = len(self._made) + self._waiting
         if left:
             self._metrics.count("reports.dropped", left)
@@ -173,7 +171,7 @@ class Reporting:
 
     def _check_idle(self) -> None:
         if not self._made and not self._waiting:
-            self._idle.set()
+            self._idle.ring()
 
     async def _deliver(self, delivery: _Delivery) -> None:
         limits = self._limits
