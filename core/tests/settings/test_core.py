@@ -11,7 +11,7 @@ from cabochon import ConfigurationError, Masked, Seconds, Settings, load_setting
 from cabochon.schemas import UpdateCallback
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.settings.core import CoreSettings
-from cabochon.settings.model import variables_of
+from cabochon.settings.model import NotBlank, variables_of
 
 
 class Inner(BaseModel):
@@ -22,6 +22,7 @@ class PluginSettings(Settings):
     token: SecretStr = Field(default=SecretStr(""), validation_alias="OPAL_T_TOKEN")
     template: str = Field(default="", validation_alias="OPAL_T_TEMPLATE")
     inner: Inner | None = Field(default=None, validation_alias="OPAL_T_INNER")
+    guard: Annotated[SecretStr | None, NotBlank] = Field(default=None, validation_alias="OPAL_T_GUARD")
     patience: Seconds = Field(default=timedelta(seconds=1), validation_alias="OPAL_T_PATIENCE")
 
 
@@ -93,6 +94,16 @@ def test_empty_variable_counts_as_not_set() -> None:
     Compose files write `OPAL_X=${OPAL_X:-}`.
     """
     assert core(FETCHING_WORKER_COUNT="").fetching_worker_count == CoreSettings().fetching_worker_count
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_blank_value_of_what_lets_people_in_is_an_error(blank: str) -> None:
+    """
+    It would leave open what it was meant to guard, and nobody would notice.
+    """
+    with pytest.raises(ConfigurationError, match=r"^OPAL_T_GUARD=.* is set and blank"):
+        load_settings(PluginSettings, {"OPAL_T_GUARD": blank})
+    assert load_settings(PluginSettings, {}).guard is None
 
 
 @pytest.mark.parametrize(

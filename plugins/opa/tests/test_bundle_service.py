@@ -52,6 +52,16 @@ async def test_the_archive_comes_with_an_etag_and_once(address: str) -> None:
             assert "ETag" not in answer.headers
 
 
+async def test_a_web_page_gets_no_bundle_and_forges_no_status(address: str) -> None:
+    pages = ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"})
+    async with open_bundle_service(address) as shelf, client_of(address) as http:
+        shelf.offer(archive_of(modules(2)), fallback=None)
+        for page in pages:
+            headers = {**page, "Connection": "close"}
+            assert 403 == (await http.get(BUNDLE, headers=headers)).status_code
+            assert 403 == (await http.post("/status", json={}, headers=headers)).status_code
+
+
 async def test_a_long_poll_ends_with_the_next_archive(address: str) -> None:
     async with open_bundle_service(address) as shelf, client_of(address) as http:
         answers: list[httpx.Response] = []
@@ -132,8 +142,10 @@ async def test_a_token_is_asked_for(opa_path: Path, tmp_path: Path, address: str
 
 async def test_clients_that_hang_hinder_nobody_and_not_the_end(address: str) -> None:
     host, port = listen_address(address)
-    status = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    bundle = f"GET {BUNDLE} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode()
+    status = (
+        b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    bundle = f"GET {BUNDLE} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode()
     hung = [b"", b"GET /bun", status, bundle]
     streams: list[anyio.abc.SocketStream] = []
     try:
@@ -156,7 +168,7 @@ async def test_who_hangs_up_is_waited_for_no_longer(address: str) -> None:
     async with open_bundle_service(address) as shelf, client_of(address) as http:
         for number in range(70):
             async with await anyio.connect_tcp(host, port) as stream:
-                await stream.send(f"GET {BUNDLE} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode())
+                await stream.send(f"GET {BUNDLE} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode())
                 with anyio.fail_after(5):
                     while shelf.asked <= number:  # noqa: ASYNC110 - counted, not told
                         await anyio.sleep(0.001)

@@ -28,6 +28,7 @@ __all__ = [
     "PREFIX",
     "CommaList",
     "Masked",
+    "NotBlank",
     "Seconds",
     "Settings",
     "is_secret",
@@ -48,9 +49,9 @@ T = TypeVar("T", bound=BaseSettings)
 class Settings(BaseSettings):
     """The settings of one part: frozen, every field with a `validation_alias`, a `description` and a default.
 
-    An empty variable counts as not set. A field whose type is a list, a mapping or a model is written as JSON. Use
-    `Seconds` for time, `CommaList` for plain lists of names, `SecretStr` (or `Masked` beside another type) for what
-    must not be shown.
+    An empty variable counts as not set, unless the field is `NotBlank`. A field whose type is a list, a mapping or a
+    model is written as JSON. Use `Seconds` for time, `CommaList` for plain lists of names, `SecretStr` (or `Masked`
+    beside another type) for what must not be shown.
 
     Example:
         >>> class AcmeSettings(Settings):
@@ -108,6 +109,17 @@ def _comma_list(value: object) -> object:
             raise ValueError(f"should be names separated by commas, or a JSON list ({err})") from err
     return [name.strip() for name in value.split(",") if name.strip()]
 
+
+def _not_blank(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not text.strip():
+        raise ValueError("is set and blank, which would leave open what it guards: give it a value, or do not set it")
+    return value
+
+
+NotBlank = BeforeValidator(_not_blank)
+"""In a field's `Annotated` metadata: without its value everyone would be let in, so that a variable which is set and
+empty or blank, as compose files make one of a variable that is not set, is an error."""
 
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 """Time: a number of seconds in the environment, a `timedelta` in Python."""
@@ -167,9 +179,11 @@ def load_settings(model: type[T], environ: Mapping[str, str] | None = None) -> T
     environ = os.environ if environ is None else environ
     given: dict[str, Any] = {}
     for name, variables in variables_of(model).items():
-        variable = next((variable for variable in variables if environ.get(variable)), None)
+        field = model.model_fields[name]
+        blank_counts = NotBlank in field.metadata
+        variable = next((one for one in variables if environ.get(one) or (blank_counts and one in environ)), None)
         if variable is not None:
-            given[variable] = _decoded(model.model_fields[name], environ[variable])
+            given[variable] = _decoded(field, environ[variable])
     try:
         return model(**given)
     except ValidationError as err:
@@ -230,7 +244,7 @@ def _explain(model: type[BaseSettings], details: ErrorDetails, environ: Mapping[
     if details["type"] == "missing" and not inside and field is not None:
         return f"{variable} {text}: {field.description or 'it has no default'}"
     raw = environ.get(variable) or str(details["input"])
-    shown = MASK if field is None or is_secret(field) else repr(_shortened(masked_urls(raw)))
+    shown = MASK if (field is None or is_secret(field)) and raw.strip() else repr(_shortened(masked_urls(raw)))
     return f"{variable}={shown} {text}"
 
 

@@ -36,12 +36,22 @@ FREE_PATHS = frozenset({"/", "/healthcheck", "/healthy", "/ready", "/docs", "/op
 """What every web page may ask: there is nothing to learn but whether the agent is well."""
 
 
-def application(settings: AgentApiSettings, agent: AgentContext, guard: Guard, pages: PageGuard) -> ASGIApp:
-    """Make the ASGI application of one agent; `guard` says whose token is good, `pages` which web pages may ask."""
+def application(
+    settings: AgentApiSettings, agent: AgentContext, guard: Guard, pages: PageGuard, openness: str | None = None
+) -> ASGIApp:
+    """Make the ASGI application of one agent.
+
+    Args:
+        settings: those of the API.
+        agent: whose it is.
+        guard: says whose token is good.
+        pages: says which web pages may ask.
+        openness: what is to be said in health of who may do everything here; None for nothing.
+    """
     hosted = agent.http_routes()
     guards = [Middleware(Guarded, guard=guard)]
     routes: list[BaseRoute] = [
-        *health_routes(agent),
+        *health_routes(agent, openness),
         *system_opal_routes(agent),
         *trigger_routes(agent),
         *callback_routes(agent, guards),

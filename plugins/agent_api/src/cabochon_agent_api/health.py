@@ -11,17 +11,18 @@ from cabochon import AgentContext
 __all__ = ["health_routes"]
 
 
-def health_routes(agent: AgentContext) -> list[BaseRoute]:
-    """Make `/`, `/healthcheck` and `/healthy`, which say the same, and `/ready`."""
+def health_routes(agent: AgentContext, openness: str | None) -> list[BaseRoute]:
+    """Make `/`, `/healthcheck` and `/healthy`, which say the same, `openness` too, and `/ready`."""
+    more = {} if openness is None else {"open": openness}
 
     async def healthy(_request: Request) -> Response:
         now = agent.log()
         if now.healthy:
-            return JSONResponse({"status": "ok", "online": True})
+            return JSONResponse({"status": "ok", "online": True, **more})
         if agent.connectivity.offline_mode and now.ready:
             # What was known last is served: that is what offline mode is for.
-            return JSONResponse({"status": "ok", "online": False})
-        return JSONResponse({"status": "unavailable"}, 503)
+            return JSONResponse({"status": "ok", "online": False, **more})
+        return JSONResponse({"status": "unavailable", **more}, 503)
 
     async def ready(_request: Request) -> Response:
         if agent.log().ready:

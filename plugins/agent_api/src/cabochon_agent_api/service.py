@@ -11,7 +11,7 @@ import structlog
 from anyio import to_thread
 
 from cabochon import AgentContext
-from cabochon.kit.web.pages import PageGuard
+from cabochon.kit.web.pages import PageGuard, is_loopback
 from cabochon.kit.web.server import App, serve
 from cabochon.kit.web.sockets import bind_tcp
 from cabochon.kit.web.tokens import read_public_key
@@ -22,6 +22,8 @@ from cabochon_agent_api.tokens import Guard, open_to_all, verifier
 __all__ = ["serving"]
 
 log = structlog.get_logger()
+
+_OPEN = "EVERYONE WHO REACHES THIS AGENT MAY READ ITS SECRETS AND CHANGE ITS CALLBACKS: set OPAL_AUTH_PUBLIC_KEY"
 
 
 @asynccontextmanager
@@ -38,9 +40,12 @@ async def serving(settings: AgentApiSettings, agent: AgentContext) -> AsyncGener
     async with anyio.create_task_group() as tasks:
         is_open = guard is open_to_all
         pages = PageGuard(settings, free=FREE_PATHS, is_open=is_open, listens_on=host, name=settings.host)
-        app = cast("App", application(settings, agent, guard, pages))
+        openness = _OPEN if is_open and not is_loopback(host) else None
+        app = cast("App", application(settings, agent, guard, pages, openness))
         tasks.start_soon(serve, app, listener, stop)
         log.info("agent_api.started", host=host, port=port, tokens=not is_open)
+        if openness is not None:
+            log.critical("agent_api.open_to_the_network", host=host, port=port, why=openness)
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from cabochon.kit.web.pages import PageGuard
+from cabochon.kit.web.pages import PageGuard, is_loopback
 from cabochon.schemas import DataUpdate, DataUpdateReport
 from cabochon_opal_server import __version__
 from cabochon_opal_server.all_settings import RoomSettings
@@ -25,16 +25,33 @@ from cabochon_opal_server.web import statistics
 from cabochon_opal_server.web.application import FREE_PATHS, application
 from cabochon_opal_server.web.metrics import metrics_routes
 
-__all__ = ["application_of", "page_guard_of"]
+__all__ = ["application_of", "openness_of", "page_guard_of"]
 
 _REF = "#/components/schemas/{name}"
 
 
-def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard) -> ASGIApp:
-    """Make the application of a server that listens on `port`; `pages` says which web pages may ask."""
+def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard, openness: str | None) -> ASGIApp:
+    """Make the application of a server that listens on `port`.
+
+    Args:
+        rooms: what it is made of.
+        delivery: who has what.
+        port: the port.
+        pages: says which web pages may ask.
+        openness: what `openness_of` says.
+    """
     schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
     origins = rooms.settings.server.allowed_origins
-    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins, pages)
+    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins, pages, openness)
+
+
+def openness_of(rooms: Rooms, host: str) -> str | None:
+    """Say that a server without keys which listens at `host` is open to more than its own machine, if it is."""
+    if not rooms.access.is_open or is_loopback(host):
+        return None
+    return (
+        "EVERYONE WHO REACHES THIS SERVER MAY PUBLISH AND READ ALL: set OPAL_AUTH_PRIVATE_KEY and OPAL_AUTH_PUBLIC_KEY"
+    )
 
 
 def page_guard_of(rooms: Rooms, host: str) -> PageGuard:

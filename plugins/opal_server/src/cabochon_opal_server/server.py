@@ -23,7 +23,7 @@ from cabochon_opal_server.log.housekeeping import Housekeeping
 from cabochon_opal_server.pubsub.endpoint import Endpoint, Limits
 from cabochon_opal_server.pubsub.session import SessionParts
 from cabochon_opal_server.rooms import Rooms, open_rooms
-from cabochon_opal_server.routes import application_of, page_guard_of
+from cabochon_opal_server.routes import application_of, openness_of, page_guard_of
 from cabochon_opal_server.security.keys import read_keys
 from cabochon_opal_server.settings import ServerSettings
 from cabochon_opal_server.web.serving import serve
@@ -66,8 +66,9 @@ class Server:
             host, self.port = listening.getsockname()[:2]
             delivery = self._delivery()
             pages = page_guard_of(self._rooms, host)
+            openness = openness_of(self._rooms, host)
             endpoint = self._endpoint(delivery, pages)
-            app = application_of(self._rooms, delivery, self.port, pages)
+            app = application_of(self._rooms, delivery, self.port, pages, openness)
             async with anyio.create_task_group() as tasks:
                 await self._start(tasks, delivery, endpoint)
                 log.info(
@@ -77,6 +78,8 @@ class Server:
                     port=self.port,
                     update_log=self._rooms.backbone.log_id,
                 )
+                if openness is not None:
+                    log.critical("server.open_to_the_network", host=host, port=self.port, why=openness)
                 self.ready.set()
                 await serve(app, endpoint.connection, listening, self._stop)
                 tasks.cancel_scope.cancel()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from cabochon.errors import ConfigurationError
-from cabochon.settings.core import Settings
+from cabochon.settings.model import NotBlank, Settings
 
 __all__ = ["JwtSettings", "KeyFormat", "TokenError", "bearer_token", "key_bytes", "read_public_key", "verified_claims"]
 
@@ -27,7 +27,7 @@ class TokenError(Exception):
 class JwtSettings(Settings):
     """The settings that whoever checks tokens needs."""
 
-    public_key: str | None = Field(
+    public_key: Annotated[str | None, NotBlank] = Field(
         default=None,
         validation_alias="OPAL_AUTH_PUBLIC_KEY",
         description="Public key that tokens are checked with, or the file that holds it. A PEM key may have _ for each "

@@ -14,6 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from cabochon.errors import ConfigurationError
+from cabochon.kit.web.pages import KeptFromPages, PageGuard, PageSettings
 from cabochon.kit.web.server import Receive, Scope, Send, serve
 from cabochon_opa.bundle.opa_config import BUNDLE_RESOURCE, STATUS_RESOURCE, listen_address
 from cabochon_opa.bundle.shelf import BundleShelf
@@ -166,8 +167,11 @@ async def open_bundle_service(address: str, token: SecretStr | None = None) -> A
     shelf = BundleShelf()
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(serve, BundleApp(shelf, token), listener, stop)
         host, port = listener.getsockname()[:2]
+        pages = PageGuard(
+            PageSettings(), free=(), is_open=token is None, listens_on=host, name=address.rpartition(":")[0]
+        )
+        tasks.start_soon(serve, KeptFromPages(BundleApp(shelf, token), pages), listener, stop)
         log.info("bundle_service.started", address=f"{host}:{port}", token_required=token is not None)
         try:
             yield shelf

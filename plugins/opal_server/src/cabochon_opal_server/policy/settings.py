@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field, SecretStr
 
 from cabochon import CommaList, Settings
-from cabochon.settings.core import Masked, Seconds
+from cabochon.settings.model import Masked, NotBlank, Seconds
 
 __all__ = ["PolicySettings", "WebhookParams"]
 
@@ -136,7 +136,7 @@ class PolicySettings(Settings):
         description="Patterns of paths to leave out, separated by commas: folder/** for all below a folder, else * for "
         "any part of a name.",
     )
-    webhook_secret: SecretStr | None = Field(
+    webhook_secret: Annotated[SecretStr | None, NotBlank] = Field(
         default=None,
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_SECRET",
         description="Secret that POST /webhook has to know. Unset: everyone may make the server look for commits.",

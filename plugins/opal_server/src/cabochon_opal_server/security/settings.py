@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from cabochon.kit.web.tokens import JwtSettings, KeyFormat
+from cabochon.settings.model import NotBlank
 
 __all__ = ["SecuritySettings"]
 
@@ -14,7 +16,7 @@ __all__ = ["SecuritySettings"]
 class SecuritySettings(JwtSettings):
     """The settings of tokens: with neither key the server is open to everyone who can reach it."""
 
-    private_key: SecretStr | None = Field(
+    private_key: Annotated[SecretStr | None, NotBlank] = Field(
         default=None,
         validation_alias="OPAL_AUTH_PRIVATE_KEY",
         description="Private key that tokens are signed with, or the file that holds it. A PEM key may have _ for each "
@@ -30,7 +32,7 @@ class SecuritySettings(JwtSettings):
         validation_alias="OPAL_AUTH_PRIVATE_KEY_PASSPHRASE",
         description="Passphrase of that key, if it is encrypted.",
     )
-    master_token: SecretStr | None = Field(
+    master_token: Annotated[SecretStr | None, NotBlank] = Field(
         default=None,
         validation_alias="OPAL_AUTH_MASTER_TOKEN",
         description="Secret that lets its holder make tokens. Unset: nobody can, where keys are set.",

@@ -34,6 +34,7 @@ def application(
     schemas: Mapping[str, Any],
     origins: Sequence[str],
     pages: PageGuard,
+    openness: str | None,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -43,8 +44,14 @@ def application(
         schemas: the OpenAPI schemas that they refer to.
         origins: those of web pages that may call it.
         pages: refuses the others, on all but the free paths.
+        openness: what is to be said in health of who may do everything here; None for nothing.
     """
     document = _description(described, schemas)
+
+    status = {"status": "ok"} if openness is None else {"status": "ok", "open": openness}
+
+    async def up(_request: Request) -> Response:
+        return json_answer(status)
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(document)
@@ -54,8 +61,8 @@ def application(
 
     return Starlette(
         routes=[
-            Route("/", _up),
-            Route("/healthcheck", _up),
+            Route("/", up),
+            Route("/healthcheck", up),
             Route("/loadlimit", _no_limit),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
@@ -74,10 +81,6 @@ def application(
         ],
         exception_handlers={HTTPException: _http_error, Exception: _failed},
     )
-
-
-async def _up(_request: Request) -> Response:
-    return json_answer({"status": "ok"})
 
 
 async def _no_limit(_request: Request) -> Response:
