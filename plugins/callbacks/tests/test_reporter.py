@@ -28,7 +28,7 @@ async def error_of(reporter: CallbackReporter, url: str, **config: Any) -> Repor
     return caught.value
 
 
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "get"])
+@pytest.mark.parametrize("method", ["post", "put", "patch", "get"])
 async def test_report_is_the_body_whatever_the_method(
     reporter: CallbackReporter, server: ScriptedHttpServer, method: str
 ) -> None:
@@ -38,6 +38,48 @@ async def test_report_is_the_body_whatever_the_method(
 
     assert (method.upper(), REPORT) == (request.method, request.body)
     assert "application/json" == request.headers["content-type"]
+
+
+async def test_other_methods_are_for_the_operator_to_allow(
+    opened: Callable[..., Any], server: ScriptedHttpServer
+) -> None:
+    """DELETE delivers nothing, and so is left out unless it is asked for."""
+    url = server.route("/x")
+    with pytest.raises(ReportError, match="OPAL_CALLBACKS_METHODS") as refused:
+        await (await opened()).report(REPORT, callback(url, method="delete"))
+    assert not refused.value.again
+    await (await opened(methods=("DELETE",))).report(REPORT, callback(url, method="delete"))
+
+    assert ["DELETE"] == [request.method for request in server.requests]
+
+
+async def test_connection_to_what_is_out_of_bounds_gets_no_byte(
+    opened: Callable[..., Any], server: ScriptedHttpServer
+) -> None:
+    """By name or by address, first or after a redirect; the agent's own addresses are."""
+    with ScriptedHttpServer() as own:
+        redirecting = server.route("/x", status=307, headers={"Location": own.route("/own")})
+        reporter = await opened()
+        reporter.avoid([own.url])
+        for url in (f"http://localhost:{own.port}/own", f"http://127.0.0.1:{own.port}/own", redirecting):
+            with pytest.raises(ReportError, match=r"may not be called.*OPAL_CALLBACKS_ALLOWED") as refused:
+                await reporter.report(REPORT, callback(url))
+            assert not refused.value.again
+        await reporter.report(REPORT, callback(server.route("/fine")))
+
+        assert [] == own.requests
+
+
+@pytest.mark.parametrize(("allowed", "denied"), [("other.example", ""), ("", "127.0.0.0/8,::1"), ("https:", "")])
+async def test_operators_draw_the_bounds(
+    opened: Callable[..., Any], server: ScriptedHttpServer, allowed: str, denied: str
+) -> None:
+    """By host, network or scheme."""
+    reporter = await opened(allowed=allowed, denied=denied)
+    with pytest.raises(ReportError, match="OPAL_CALLBACKS_"):
+        await reporter.report(REPORT, callback(f"http://localhost:{server.port}/x"))
+
+    assert [] == server.requests
 
 
 async def test_callback_without_a_method_is_a_post(reporter: CallbackReporter, server: ScriptedHttpServer) -> None:

@@ -49,5 +49,7 @@ async def opened() -> AsyncGenerator[Opener]:
 
 @pytest.fixture
 async def fetcher() -> AsyncGenerator[Fetcher]:
-    async with open_http_fetcher(HttpFetcherSettings(timeout=timedelta(seconds=10))) as fetcher:
+    # All methods, which by default are not: what becomes of each is for the tests to see.
+    methods = ("GET", "POST", "PUT", "PATCH", "HEAD", "DELETE")
+    async with open_http_fetcher(HttpFetcherSettings(timeout=timedelta(seconds=10), methods=methods)) as fetcher:
         yield fetcher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -62,6 +62,9 @@ async def open_agent(
             source = await opened(source_type)
         fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
         reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
+        own = _own_addresses([store_type, *plugins.services_for(store_type.name)], environ)
+        for one in (*fetchers.values(), *reporters.values()):
+            one.avoid(own)
         offered = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
         backup = await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone))
         parts = PipelineParts(
@@ -106,6 +109,16 @@ async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offe
     except Exception as err:
         msg = f"{offer.name} of plugin {offer} failed to open: {type(err).__name__}: {err}"
         raise PluginLoadError(msg, plugin=offer.plugin) from err
+
+
+def _own_addresses(offers: Sequence[Registered[Any]], environ: Mapping[str, str] | None) -> list[str]:
+    """List where the engine and the agent itself answer."""
+    return [
+        url
+        for offer in offers
+        if offer.registration.addresses is not None
+        for url in offer.registration.addresses(offer.load_settings(environ))
+    ]
 
 
 @asynccontextmanager

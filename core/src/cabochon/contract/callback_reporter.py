@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,9 @@ class CallbackReporter(ABC):
             ReportError: with `again` false where the same delivery can't succeed, `retry_after_s` where the receiver
                 asked for a pause. The message names URL, status and reason, never a header's value.
         """
+
+    def avoid(self, urls: Sequence[str]) -> None:
+        """Never call these addresses, as `Fetcher.avoid` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,13 @@ class Fetcher(ABC):
             FetchError: with `again` false where the same fetch can't succeed (a refusal, a bad configuration),
                 `retry_after_s` where the source asked for a pause. The message names the URL, the status and the
                 reason, never a header's value.
+        """
+
+    def avoid(self, urls: Sequence[str]) -> None:
+        """Never fetch from these addresses: they are the agent's own, and its engine's.
+
+        Whoever publishes an update would write into the engine with the agent's rights. Called once, before the first
+        fetch; compare addresses, and not only names. A fetcher that asks nothing over the network has nothing to do.
         """
 
 

@@ -9,7 +9,7 @@ Cerbos onto it, method by method.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -108,6 +108,8 @@ class PolicyStoreType:
         sandbox: takes the operator's variables and gives those to set besides, for an engine on this machine that
             nobody else uses, such as one that the agent runs on a free port; `cabochon demo` asks for it. A
             `ConfigurationError` says what is missing. None: there is no such engine, or any is one.
+        addresses: takes an instance of `settings` and gives the URLs at which the engine answers over TCP: nobody who
+            publishes an update may have the agent fetch from there, or call there.
     """
 
     name: str
@@ -117,3 +119,4 @@ class PolicyStoreType:
     for_tests: bool = False
     usual: bool = False
     sandbox: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    addresses: Callable[[Any], Sequence[str]] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +27,7 @@ class ServiceType:
             runs itself); "after_store" is entered when the sync runs and left before it ends.
         stores: names of the stores it goes with, compared without case; empty for all.
         settings: the service's settings model.
+        addresses: takes an instance of `settings` and gives the URLs at which it answers over TCP, as those of a store.
     """
 
     name: str
@@ -35,3 +36,4 @@ class ServiceType:
     phase: Literal["before_store", "after_store"] = "after_store"
     stores: tuple[str, ...] = ()
     settings: type[BaseSettings] | None = None
+    addresses: Callable[[Any], Sequence[str]] | None = None

@@ -18,6 +18,12 @@ def open_agent_api(settings: AgentApiSettings, agent: AgentContext) -> AbstractA
     return serving(settings, agent)
 
 
+def own_addresses(settings: AgentApiSettings) -> tuple[str, ...]:
+    """Say where the API answers; on a port that nobody has chosen nobody can be sent to it."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return (f"http://{host}:{settings.port}",) if settings.port else ()
+
+
 @hookimpl
 def cabochon_services() -> Iterator[ServiceType]:
     """Offer `agent-api`."""
@@ -26,4 +32,5 @@ def cabochon_services() -> Iterator[ServiceType]:
         summary="The agent's HTTP API: health probes, triggers, callbacks, metrics",
         open=open_agent_api,
         settings=AgentApiSettings,
+        addresses=own_addresses,
     )

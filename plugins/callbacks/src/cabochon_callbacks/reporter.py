@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -13,7 +13,9 @@ from anyio import to_thread
 from cabochon.contract.callback_reporter import Callback, CallbackReporter
 from cabochon.errors import ReportError
 from cabochon.kit.http.failures import network_failure
+from cabochon.kit.http.reach import OutOfReachError, Reach
 from cabochon.urls import masked_url
+from cabochon_callbacks.bounds import check_before
 from cabochon_callbacks.delivery import read_config, refusal, request_for
 from cabochon_callbacks.settings import CallbacksSettings
 
@@ -32,6 +34,8 @@ class HttpCallbackReporter(CallbackReporter):
     def __init__(self, settings: CallbacksSettings, client: httpx.AsyncClient) -> None:
         self._settings = settings
         self._client = client
+        self._reach = Reach("OPAL_CALLBACKS", settings.allowed, settings.denied)
+        self._methods = frozenset(method.upper() for method in settings.methods)
 
     @classmethod
     @asynccontextmanager
@@ -54,6 +58,10 @@ class HttpCallbackReporter(CallbackReporter):
         ) as client:
             yield cls(settings, client)
 
+    def avoid(self, urls: Sequence[str]) -> None:
+        """Never call these addresses."""
+        self._reach.avoid(urls)
+
     async def report(self, report: bytes, callback: Callback) -> None:
         """Deliver a report as the body of a request; 2xx means that it was taken.
 
@@ -61,12 +69,17 @@ class HttpCallbackReporter(CallbackReporter):
             ReportError: `again` is true for 408, 425, 429, 5xx, a timeout and a connection that failed.
         """
         config = read_config(callback)
-        request = request_for(report, callback, config)
         shown = masked_url(callback.url)
+        if config.method.upper() not in self._methods:
+            why = f"{config.method} is none of OPAL_CALLBACKS_METHODS, {', '.join(sorted(self._methods))}"
+            raise ReportError(f"{shown}: config.method: {why}", again=False)
+        request = request_for(report, callback, config)
         timeout_s = config.timeout or self._settings.timeout.total_seconds()
         try:
             with anyio.fail_after(timeout_s):
                 await self._send(request, shown)
+        except OutOfReachError as err:
+            raise ReportError(f"{shown} may not be called: {err}", again=False) from err
         except (TimeoutError, httpx.TimeoutException) as err:
             raise ReportError(f"{shown} gave no answer within {timeout_s:g} s") from err
         except (httpx.NetworkError, OSError) as err:
@@ -79,6 +92,7 @@ class HttpCallbackReporter(CallbackReporter):
     async def _send(self, request: httpx.Request, shown: str) -> None:
         """Send a request, and send it on where 307 or 308 lead: any other redirect would lose the report."""
         for _ in range(_REDIRECTS + 1):
+            await check_before(request, self._reach)
             # Streamed: nothing in the answer's body matters, however long it is.
             response = await self._client.send(request, stream=True, follow_redirects=False)
             try:

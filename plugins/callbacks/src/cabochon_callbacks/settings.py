@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from cabochon.kit.http.reach import Places
 from cabochon.kit.http.tls import ClientTlsSettings
-from cabochon.settings.model import Seconds
+from cabochon.settings.model import CommaList, Seconds
 
 __all__ = ["CallbacksSettings"]
 
@@ -20,6 +21,21 @@ class CallbacksSettings(ClientTlsSettings):
         gt=timedelta(0),
         validation_alias="OPAL_HTTP_FETCHER_TIMEOUT",
         description="Seconds for one request, from connecting to the last byte, redirects included.",
+    )
+    methods: CommaList = Field(
+        default=("GET", "HEAD", "POST", "PUT", "PATCH"),
+        validation_alias="OPAL_CALLBACKS_METHODS",
+        description="Methods that a callback may ask for: all but DELETE, which delivers nothing.",
+    )
+    allowed: Places = Field(
+        default=(),
+        validation_alias="OPAL_CALLBACKS_ALLOWED",
+        description="Hosts, networks and schemes that may be called back, as OPAL_FETCH_ALLOWED has them.",
+    )
+    denied: Places = Field(
+        default=(),
+        validation_alias="OPAL_CALLBACKS_DENIED",
+        description="Hosts, networks and schemes that may not be called back, whatever OPAL_CALLBACKS_ALLOWED says.",
     )
     max_connections: int = Field(
         default=50,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from urllib.request import getproxies, proxy_bypass
 
@@ -12,10 +13,12 @@ from yarl import URL
 
 from cabochon.errors import ConfigurationError, FetchError, FetchTimeoutError
 from cabochon.kit.http.failures import network_failure
+from cabochon.kit.http.reach import OutOfReachError, Reach
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.answer import as_json, as_json_string, discard, read_body, status_error
 from cabochon_http_fetcher.config import HttpFetcherConfig
 from cabochon_http_fetcher.request import Request, redirected, request_for
+from cabochon_http_fetcher.resolver import CheckedResolver
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 from cabochon_http_fetcher.trust import Trust
 
@@ -29,14 +32,17 @@ _OK, _REDIRECT = 200, 300
 class WebClient:
     """Asks web servers over HTTP/1.1, with one pool of connections for all entries; on asyncio alone."""
 
-    def __init__(self, settings: HttpFetcherSettings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: HttpFetcherSettings, context: ssl.SSLContext, reach: Reach) -> None:
         """Prepare the pool; nothing is sent yet. Call it where an event loop runs."""
+        self._reach = reach
         self._settings = settings
         self._trust = Trust(context)
         self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=settings.max_connections, keepalive_timeout=_KEEPALIVE_S, resolver=aiohttp.ThreadedResolver()
+                limit=settings.max_connections,
+                keepalive_timeout=_KEEPALIVE_S,
+                resolver=CheckedResolver(reach, _addresses(self._proxies.values())),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # The deadline of a fetch is anyio's, redirects included.
@@ -62,6 +68,8 @@ class WebClient:
                 return await self._follow(request, wanted, shown)
         except ConfigurationError as err:
             raise FetchError(f"{shown}: config: {err}", url=shown, again=False) from err
+        except OutOfReachError as err:
+            raise FetchError(f"{shown} may not be fetched: {err}", url=shown, again=False) from err
         except (aiohttp.ClientOSError, ssl.SSLError) as err:
             # The cause, since aiohttp's own errors have no words of the system's. They are OSErrors, as a timeout is.
             raise FetchError(f"{shown} can't be reached: {network_failure(err.__cause__ or err)}", url=shown) from err
@@ -80,7 +88,9 @@ class WebClient:
         context = await self._trust.context(wanted)
         most = self._settings.max_redirects if wanted.max_redirects is None else wanted.max_redirects
         for _ in range((most if wanted.follow_redirects else 0) + 1):
-            async with self._answer(request, context) as response:
+            proxied = self._proxy_for(request.url) if self._proxies else (None, None)
+            await self._check(request.url, proxied=proxied[0] is not None)
+            async with self._answer(request, context, *proxied) as response:
                 if _OK <= response.status < _REDIRECT:
                     return await self._document(response, wanted, shown)
                 following = _next(request, response, shown) if wanted.follow_redirects else None
@@ -90,8 +100,12 @@ class WebClient:
                 request = following
         raise FetchError(f"{shown} redirects more than {most} times", url=shown, again=False)
 
-    def _answer(self, request: Request, context: ssl.SSLContext) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        proxy, proxy_auth = self._proxy_for(request.url) if self._proxies else (None, None)
+    async def _check(self, url: URL, *, proxied: bool) -> None:
+        await self._reach.check_url(url.scheme, url.host or "", url.port or 0, at_a_distance=proxied)
+
+    def _answer(
+        self, request: Request, context: ssl.SSLContext, proxy: URL | None, proxy_auth: aiohttp.BasicAuth | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._session.request(
             request.method,
             request.url,
@@ -121,6 +135,19 @@ class WebClient:
         if wanted.is_json and wanted.process_data:
             return as_json(body, response, url=shown)
         return as_json_string(body, response)
+
+
+def _addresses(proxies: Iterable[str]) -> frozenset[tuple[str, int]]:
+    """Say where proxies are; what is no URL is said when it is to be used."""
+    found: set[tuple[str, int]] = set()
+    for proxy in proxies:
+        try:
+            url = URL(proxy if "://" in proxy else f"http://{proxy}")
+        except ValueError:
+            continue
+        if url.raw_host and url.port:
+            found.add((url.raw_host, url.port))
+    return frozenset(found)
 
 
 def _next(request: Request, response: aiohttp.ClientResponse, shown: str) -> Request | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from cabochon.contract.fetcher import Fetcher
 from cabochon.errors import FetchError
+from cabochon.kit.http.reach import Reach
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.config import read_config
 from cabochon_http_fetcher.settings import HttpFetcherSettings
@@ -32,6 +33,8 @@ class HttpFetcher(Fetcher):
 
     def __init__(self, settings: HttpFetcherSettings) -> None:
         self._settings = settings
+        self._reach = Reach("OPAL_FETCH", settings.allowed, settings.denied)
+        self._methods = frozenset(method.upper() for method in settings.methods)
         self._client: WebClient | None = None
         self._loading = anyio.Lock()
 
@@ -64,8 +67,16 @@ class HttpFetcher(Fetcher):
             FetchError: the source can't be reached (`again` is true), or the entry can't be fetched at all.
         """
         wanted = read_config(config, url=url)
+        if wanted.method.upper() not in self._methods:
+            shown = masked_url(url)
+            why = f"config.method: {wanted.method} is none of OPAL_FETCH_METHODS, {', '.join(sorted(self._methods))}"
+            raise FetchError(f"{shown}: {why}", url=shown, again=False)
         client = self._client or await self._load(url)
         return await client.fetch(url, wanted)
+
+    def avoid(self, urls: Sequence[str]) -> None:
+        """Never fetch from these addresses."""
+        self._reach.avoid(urls)
 
     async def _load(self, url: str) -> WebClient:
         try:
@@ -79,5 +90,5 @@ class HttpFetcher(Fetcher):
                 # Off the event loop: it takes a tenth of a second.
                 module: Any = await to_thread.run_sync(import_module, "cabochon_http_fetcher.client")
                 context = await to_thread.run_sync(self._settings.client_context)
-                self._client = client = module.WebClient(self._settings, context)
+                self._client = client = module.WebClient(self._settings, context, self._reach)
             return client

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from cabochon.kit.http.reach import Places
 from cabochon.kit.http.tls import ClientTlsSettings
-from cabochon.settings.model import Seconds
+from cabochon.settings.model import CommaList, Seconds
 
 __all__ = ["HttpFetcherSettings"]
 
@@ -38,6 +39,24 @@ class HttpFetcherSettings(ClientTlsSettings):
         gt=0,
         validation_alias="OPAL_HTTP_FETCHER_MAX_CONNECTIONS",
         description="How many requests may be in flight at the same time; more wait for their turn.",
+    )
+    methods: CommaList = Field(
+        default=("GET", "POST"),
+        validation_alias="OPAL_FETCH_METHODS",
+        description="Methods that an entry may ask for by `config.method`: with others, who may publish could change "
+        "what it only was to read.",
+    )
+    allowed: Places = Field(
+        default=(),
+        validation_alias="OPAL_FETCH_ALLOWED",
+        description="Hosts (data.example, *.example:8443), networks (10.0.0.0/8) and schemes (https:) that may be "
+        "fetched from, redirects included; unset: all but the agent's own engine, itself, and link-local and metadata "
+        "addresses, which are allowed by naming them (the engine and itself with their port). * is everywhere else.",
+    )
+    denied: Places = Field(
+        default=(),
+        validation_alias="OPAL_FETCH_DENIED",
+        description="Hosts, networks and schemes that may not be fetched from, whatever OPAL_FETCH_ALLOWED says.",
     )
     provider_client: str = Field(
         default="aiohttp",

@@ -8,7 +8,7 @@ from cabochon_opa.inline.sandbox import sandbox
 from cabochon_opa.inline.service import inline_opa_service
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.policy_store_details import policy_store_routes
-from cabochon_opa.settings import OpaStoreSettings
+from cabochon_opa.settings import OpaStoreSettings, own_addresses
 
 __all__ = ["cabochon_http_routes", "cabochon_policy_stores", "cabochon_services", "cabochon_transaction_listeners"]
 
@@ -23,6 +23,7 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         settings=OpaStoreSettings,
         sandbox=sandbox,
         usual=True,
+        addresses=own_addresses,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from cabochon import CommaList
 from cabochon.kit.http.store_connection import StoreConnectionSettings, http_url
 
-__all__ = ["OpaStoreSettings"]
+__all__ = ["OpaStoreSettings", "own_addresses"]
 
 _ANY_SOCKET = "unix://"
 
@@ -72,3 +72,8 @@ class OpaStoreSettings(StoreConnectionSettings):
                 raise ValueError("should give the whole path of the socket, as in unix:///run/opa.sock")
             return url
         return http_url(url, "should be http://host:port, https://host:port or unix:///path/of/a/socket")
+
+
+def own_addresses(settings: OpaStoreSettings) -> tuple[str, ...]:
+    """Say where OPA answers, and where we serve its bundle."""
+    return (settings.policy_store_url, f"http://{settings.bundle_service_addr}")

@@ -21,6 +21,11 @@ async def open_store(settings: OpenFgaStoreSettings) -> AsyncGenerator[PolicySto
         yield store
 
 
+def own_addresses(settings: OpenFgaStoreSettings) -> tuple[str, ...]:
+    """Say where OpenFGA answers."""
+    return (settings.policy_store_url,)
+
+
 @hookimpl
 def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
     """Offer `OPENFGA`."""
@@ -29,6 +34,7 @@ def cabochon_policy_stores() -> Iterator[PolicyStoreType]:
         summary="OpenFGA, over its HTTP API: policies make the model, data the tuples",
         open=open_store,
         settings=OpenFgaStoreSettings,
+        addresses=own_addresses,
     )
 
 

@@ -36,7 +36,14 @@ def inline_opa_service() -> ServiceType:
         phase="before_store",
         stores=("OPA",),
         settings=InlineOpaSettings,
+        addresses=_addresses,
     )
+
+
+def _addresses(settings: InlineOpaSettings) -> tuple[str, ...]:
+    options = settings.inline_options
+    addresses = options.addr.split(",") if settings.inline_enabled else ()
+    return tuple(ListenAddress.parse(one, tls=options.tls_cert_file is not None).url for one in addresses)
 
 
 @asynccontextmanager
