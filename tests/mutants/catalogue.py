@@ -94,8 +94,8 @@ MUTANTS = (
     ),
     Mutant(
         "let a retry overwrite what is newer",
-        "cabochon.sync.outcome.endings",
-        "                self._moot(self.book.landed(entry.path, update.origin))\n",
+        "cabochon.sync.outcome.follow_ups",
+        "                self._make_moot(self.book.landed(entry.path, update.origin))\n",
         "                pass\n",
         ("test_rule_06",),
     ),
@@ -109,7 +109,7 @@ MUTANTS = (
     ),
     Mutant(
         "try a failed patch again",
-        "cabochon.sync.outcome.endings",
+        "cabochon.sync.outcome.follow_ups",
         "return Cause.REFUSED if entry.replaces else Cause.PATCH",
         "return Cause.FETCH",
         ("test_rule_06",),
@@ -165,9 +165,8 @@ MUTANTS = (
     ),
     Mutant(
         "try no more what was refused after an outage",
-        "cabochon.sync.outcome.endings",
-        "            self._give_up(self.book.add(FailedEntry(entry, cause, "
-        "entry.update.origin, owner), self._clock()))\n",
+        "cabochon.sync.outcome.follow_ups",
+        "            self._enter(FailedEntry(entry, cause, entry.update.origin, owner))\n",
         "            del cause, owner\n",
         ("test_rule_08_what_is_refused",),
     ),
@@ -340,16 +339,16 @@ MUTANTS = (
     ),
     Mutant(
         "report twice",
-        "cabochon.sync.outcome.endings",
-        "        reported.open -= 1\n        if not reported.open:\n",
-        "        reported.open -= 1\n        if not reported.open:\n            self.reporting.submit(\n"
-        "                PendingReport(update_id=reported.update_id, results=list(reported.results))\n            )\n",
+        "cabochon.sync.outcome.follow_ups",
+        "        self._results = []\n\n    def",
+        "        reporting.submit(PendingReport(update_id=self.update_id, results=self._results))\n"
+        "        self._results = []\n\n    def",
         ("test_rule_13",),
     ),
     Mutant(
         "send no follow-up",
-        "cabochon.sync.outcome.endings",
-        "if owner.unsettled <= 0 and owner.later:",
+        "cabochon.sync.outcome.follow_ups",
+        "if self._awaited <= 0 and self._later:",
         "if False:",
         ("test_rule_13",),
     ),

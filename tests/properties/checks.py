@@ -204,7 +204,7 @@ class Watch:
         self._unsure = bool(self._open) and (self._unsure or emptied)
         # Which of several arrivals of one update a write is from, and so when that has ended, can't be told.
         of_several = any(write.transaction_id in self.sent_again for write in (*self._open, *changes.writes))
-        self._mixed_up = of_several or (self._mixed_up and world.pipeline.end.under_way > 0)
+        self._mixed_up = of_several or (self._mixed_up and world.pipeline.under_way.updates > 0)
         for write in changes.writes:
             if write.transaction_id not in RECOVERY:
                 self._ended_before[write] = _endings(world, write)

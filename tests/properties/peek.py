@@ -14,6 +14,7 @@ from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.outcome.follow_ups import Reported
 from cabochon.sync.pipeline import Pipeline
 from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
@@ -121,13 +122,13 @@ def log_of(pipeline: Pipeline) -> TransactionLog:
     return pipeline._view.log
 
 
-def book(pipeline: Pipeline) -> RetryBook:
-    return pipeline._book
+def book(pipeline: Pipeline) -> RetryBook[Reported]:
+    return pipeline._follow_ups.book
 
 
-def waiting_for_fetch(pipeline: Pipeline) -> list[FailedEntry]:
+def waiting_for_fetch(pipeline: Pipeline) -> list[FailedEntry[Reported]]:
     """Return entries whose fetch failed and that are to be tried again."""
-    return [failed for failed in pipeline._book._failed if failed.cause is Cause.FETCH]
+    return [failed for failed in pipeline._follow_ups.book._failed if failed.cause is Cause.FETCH]
 
 
 def away(pipeline: Pipeline) -> bool:
@@ -137,8 +138,8 @@ def away(pipeline: Pipeline) -> bool:
 def unsettled(pipeline: Pipeline) -> list[str]:
     """Say what is still going on."""
     out: list[str] = []
-    if pipeline.end.under_way:
-        out.append(f"{pipeline.end.under_way} updates under way")
+    if pipeline.under_way.updates:
+        out.append(f"{pipeline.under_way.updates} updates under way")
     if waiting_for_fetch(pipeline):
         out.append("failed fetches wait for a retry")
     if pipeline._committer._recovery.away:

@@ -138,7 +138,7 @@ def test_rule_08_memory_of_what_was_before_is_bounded_by_the_data() -> None:
             world.engine.go_down()
             for number in range(2_000):
                 world.send(f"u{number}", Plan(f"/a/k{number % 10}" if number % 3 else "/a", number % 7))
-            await world.until(lambda: world.pipeline.end.under_way == 0 and len(world.attempts) == 2_001)
+            await world.until(lambda: world.pipeline.under_way.updates == 0 and len(world.attempts) == 2_001)
             assert 11 >= peek.kept(world.pipeline)
             world.engine.come_up()
             await world.settled()

@@ -47,8 +47,10 @@ from cabochon.sync.intake.source_calls import SourceCalls
 from cabochon.sync.intake.transactional_store import Transaction, TransactionalStore
 from cabochon.sync.outcome.callback_register import CallbackRegister
 from cabochon.sync.outcome.endings import Caller, Endings
+from cabochon.sync.outcome.follow_ups import FollowUps, Reported
 from cabochon.sync.outcome.reports import PendingReport, Reporting, ReportLimits
 from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.outcome.under_way import UnderWay
 from cabochon.sync.rules.records import policy_record
 from cabochon.sync.rules.retry_book import RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
@@ -122,16 +124,10 @@ class Pipeline:
         self._calls = SourceCalls(source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         self._scheduler = Scheduler()
         self.reporting = self._build_reporting()
-        self._book = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
-        self.end = Endings(
-            self._scheduler,
-            self._book,
-            self.reporting,
-            self.metrics,
-            clock=anyio.current_time,
-            on_retries=self._retries_changed,
-            observe=observe,
-        )
+        book: RetryBook[Reported] = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
+        self._follow_ups = FollowUps(self._scheduler, book, self.reporting, self.metrics, clock=anyio.current_time)
+        self.under_way = UnderWay()
+        self._endings = Endings(self._follow_ups, self.under_way, self.metrics, observe)
         self._writer = PolicyWriter(
             store, policies, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
         )
@@ -195,7 +191,7 @@ class Pipeline:
             backoff=self._backoff(0.1, 2.0),
             metrics=self.metrics,
             on_restored=self._restored,
-            on_refused=self.end.refused,
+            on_refused=self._follow_ups.refused,
         )
         return Committer(
             engine,
@@ -204,7 +200,7 @@ class Pipeline:
             limits=CommitLimits(probe=probe.enabled, probe_interval_s=probe.interval_s),
             metrics=self.metrics,
             wall=self._wall,
-            on_end=self.end,
+            on_end=self._endings.ended,
             traces=self.traces,
         )
 
@@ -230,7 +226,7 @@ class Pipeline:
     async def source_ended(self) -> None:
         """Wait until the source has nothing more to give and everything it gave has ended."""
         await self._intake_ended.wait()
-        await self.end.idle()
+        await self.under_way.idle()
 
     async def refresh_data(self) -> None:
         """Load the base data again, as new arrivals; `SourceError` if the list can't be had."""
@@ -245,7 +241,8 @@ class Pipeline:
         """Commit a caller's transaction and return its record."""
         if transaction.transaction_type == "policy":
             return await self._carry_out_policies(transaction)
-        caller = await self._submit(Update(transaction.id, transaction.entries, Kind.CALLER, context=Caller()))
+        caller = Caller()
+        await self._submit(Update(transaction.id, transaction.entries, Kind.CALLER, ending=caller), caller)
         if caller.record is None:
             msg = f"transaction {transaction.id} has ended without a record"
             raise RuntimeError(msg)
@@ -304,7 +301,8 @@ class Pipeline:
         )
         return DataUpdater(
             self._calls,
-            self.end,
+            self._follow_ups,
+            self.under_way,
             self._committer,
             fetches,
             tasks,
@@ -329,8 +327,8 @@ class Pipeline:
         if self._parts.backup is not None:
             await self._parts.backup.finish(self._view, self.metrics)
         await self.reporting.drain(within_s=_LAST_REPORTS_S)
-        if self.end.under_way:
-            log.warning("updates.dropped", count=self.end.under_way, why="the agent stops")
+        if self.under_way.updates:
+            log.warning("updates.dropped", count=self.under_way.updates, why="the agent stops")
 
     async def _take_in(self) -> None:
         """Follow the source to its end, except while an operator has cut us off."""
@@ -394,35 +392,30 @@ class Pipeline:
 
     # --------------------------------------------------------------------------------------------- turns of events
 
-    def _retries_changed(self) -> None:
-        if self._updater is not None:
-            self._updater.retries_changed()
-
     def _policies_applied(self) -> None:
         self._committer.policies_changed()
         if self._updater is not None:
             self._updater.policies_changed()
 
     def _restored(self, paths: Mapping[DocumentPath, Dirty]) -> None:
-        self.end.restored(paths)
+        self._follow_ups.restored(paths)
         self._policies.engine_is_back()
 
     def _diverged(self) -> None:
         self.metrics.count("desired_state.diverged")
         log.error("desired_state.diverged", why="an edit that the engine took does not apply to our copy")
 
-    async def _submit(self, update: Update) -> Caller:
-        caller: Caller = update.context
+    async def _submit(self, update: Update, caller: Caller) -> None:
         if self._updater is None:
             msg = "the pipeline is not running"
             raise RuntimeError(msg)
         self._updater.submit(update)
-        await caller.ended.wait()
-        return caller
+        await caller.wait()
 
     async def _write_policy_data(self, policy_hash: str, entries: list[Entry]) -> list[Entry]:
         if entries:
-            await self._submit(Update(policy_hash, entries, Kind.POLICY_DATA, context=Caller()))
+            caller = Caller()
+            await self._submit(Update(policy_hash, entries, Kind.POLICY_DATA, ending=caller), caller)
         return entries
 
     async def _carry_out_policies(self, transaction: Transaction) -> TransactionRecord:
@@ -443,7 +436,7 @@ class Pipeline:
         self.reporting.submit(PendingReport(update_id=None, policy_hash=policy_hash))
 
     def _record(self, record: TransactionRecord) -> None:
-        self._scheduler.arrive(Update(record.id, [], Kind.RECORD, context=record))
+        self._scheduler.arrive(Update(record.id, [], Kind.RECORD, record=record))
         self._committer.notify()
 
 

@@ -13,7 +13,7 @@ from cabochon.sync.rules.update import Entry, Method
 BACKOFF = Backoff(first_s=2, longest_s=8, random=Random(1))  # noqa: S311 - jitter
 
 
-def _failed(path: str, origin: int, cause: Cause = Cause.FETCH, method: Method = "PUT") -> FailedEntry:
+def _failed(path: str, origin: int, cause: Cause = Cause.FETCH, method: Method = "PUT") -> FailedEntry[None]:
     spec = DataSourceEntry(url="https://data.example/a", dst_path=path)
     return FailedEntry(Entry(DocumentPath.parse(path), method, spec), cause, origin, owner=None)
 
@@ -22,7 +22,7 @@ def test_failed_fetch_is_due_after_its_backoff() -> None:
     """
     Not before half of the step, not after all of it, and not before the source wants.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     soon, later = _failed("/a", 1), _failed("/b", 2)
     book.add(soon, 100.0)
     book.add(later, 100.0, retry_after_s=30.0)
@@ -37,7 +37,7 @@ def test_entry_on_a_try_is_not_due() -> None:
     """
     One try at a time.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     failed = _failed("/a", 1)
     book.add(failed, 0.0)
     failed.trying = Entry(failed.path, "PUT")
@@ -53,7 +53,7 @@ def test_refused_write_waits_for_policies_and_a_failed_patch_for_ever() -> None:
     """
     Neither has a time; only a change of policies makes the refused write due.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     refused, patch = _failed("/a", 1, Cause.REFUSED), _failed("/b", 2, Cause.PATCH, "PATCH")
     book.add(refused, 0.0)
     book.add(patch, 0.0)
@@ -67,7 +67,7 @@ def test_newer_landing_makes_an_entry_moot() -> None:
     """
     At its path or above it; not below, not beside, and not if it is older.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     failed = _failed("/users/bob", 5)
     book.add(failed, 0.0)
 
@@ -82,7 +82,7 @@ def test_newer_failure_of_the_same_fetch_takes_older_ones_along() -> None:
     """
     However often a fetch into one path fails, the book holds one try of it.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     first, second, third = _failed("/a", 1), _failed("/a", 2), _failed("/a", 3)
     for failed in (first, second, third):
         assert [] == book.add(failed, 0.0)
@@ -95,7 +95,7 @@ def test_newer_failure_makes_nothing_moot() -> None:
     """
     What has failed itself may never land: older entries below it are tried again all the same.
     """
-    book = RetryBook(BACKOFF)
+    book: RetryBook[None] = RetryBook(BACKOFF)
     older, refused, newer = _failed("/a/b", 1), _failed("/a", 2, Cause.REFUSED), _failed("/a", 3)
     for failed in (older, refused, newer):
         assert [] == book.add(failed, 0.0)

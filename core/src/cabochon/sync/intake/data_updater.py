@@ -19,13 +19,13 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, SourceError, StoreRejectedError
 from cabochon.schemas import DataSourceConfig, DataSourceEntry, DataSourceEntryWithPollingInterval
-from cabochon.sync.bell import Bell
 from cabochon.sync.engine.committer import Committer
 from cabochon.sync.intake.acknowledgements import Acknowledgements
 from cabochon.sync.intake.fetching import FetchPool
 from cabochon.sync.intake.source_calls import SourceCalls
-from cabochon.sync.outcome.endings import Endings, Reported
+from cabochon.sync.outcome.follow_ups import FollowUps, Reported, Retry
 from cabochon.sync.outcome.reports import PendingReport
+from cabochon.sync.outcome.under_way import UnderWay
 from cabochon.sync.rules.duplicates_filter import DuplicatesFilter
 from cabochon.sync.rules.retry_book import FailedEntry
 from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
@@ -55,7 +55,8 @@ class DataUpdater:
     def __init__(
         self,
         calls: SourceCalls,
-        end: Endings,
+        follow_ups: FollowUps,
+        under_way: UnderWay,
         committer: Committer,
         fetches: FetchPool,
         tasks: anyio.abc.TaskGroup,
@@ -64,11 +65,13 @@ class DataUpdater:
         wall: Callable[[], float],
     ) -> None:
         self._calls = calls
-        self._end = end
-        self._scheduler = end.scheduler
-        self._reporting = end.reporting
-        self._book = end.book
-        self._metrics = end.metrics
+        self._follow_ups = follow_ups
+        self._under_way = under_way
+        self._scheduler = follow_ups.scheduler
+        self._reporting = follow_ups.reporting
+        self._book = follow_ups.book
+        self._retries = follow_ups.retries
+        self._metrics = follow_ups.metrics
         self._committer = committer
         self._fetches = fetches
         self._tasks = tasks
@@ -79,7 +82,6 @@ class DataUpdater:
         self._copies = DuplicatesFilter() if len(self._topics) > 1 else None
         self._known_sources: DataSourceConfig | None = None
         self._sources_replaced = anyio.Event()
-        self._retries = Bell()
         self._since_yield = 0
         self._acknowledgements = Acknowledgements(calls.source)
 
@@ -92,8 +94,8 @@ class DataUpdater:
             self._metrics.count("updates.copies")
             ended(None)
             return
-        if not self._end.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
-            await self._end.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
+        if not self._under_way.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
+            await self._under_way.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
         update = event.update
         name = update.id or uuid.uuid4().hex
         entries = [self._entry(spec) for spec in update.entries if self._concerns(spec)]
@@ -104,7 +106,7 @@ class DataUpdater:
             self._reporting.submit(PendingReport(update_id=name, receivers=receivers))
             ended(None)
             return
-        self.submit(Update(name, entries, context=Reported(name, 1, receivers, ended)))
+        self.submit(Update(name, entries, ending=Reported(self._follow_ups, name, 1, receivers, ended)))
         self._since_yield += 1
         if self._since_yield >= _YIELD_EVERY:
             self._since_yield = 0
@@ -116,7 +118,7 @@ class DataUpdater:
         for entry in update.entries:
             if entry.raw is not None:
                 update.size_bytes += len(entry.raw)
-        self._end.started(update)
+        self._under_way.started(update)
         self._scheduler.arrive(update)
         for entry in update.entries:
             if entry.state is EntryState.FETCHING:
@@ -226,10 +228,10 @@ class DataUpdater:
                 if mine[key].periodic_update_interval is not None or _comparable(mine[key]) not in before
             ]
         name = uuid.uuid4().hex
-        reported = Reported(name, len(wanted))
+        reported = Reported(self._follow_ups, name, len(wanted))
         log.info("base_data.loading", update_id=name, entries=len(wanted))
         for key in wanted:
-            update = Update(name, [entries[key]], Kind.BASE, context=reported)
+            update = Update(name, [entries[key]], Kind.BASE, ending=reported)
             update.source = key
             self.submit(update)
         if not wanted:
@@ -254,18 +256,14 @@ class DataUpdater:
                 await self._connectivity.enabled()
                 continue
             name = uuid.uuid4().hex
-            self.submit(Update(name, [self._entry(spec)], Kind.PERIODIC, context=Reported(name, 1)))
+            self.submit(Update(name, [self._entry(spec)], Kind.PERIODIC, ending=Reported(self._follow_ups, name, 1)))
 
     # --------------------------------------------------------------------------------------------------- retries
-
-    def retries_changed(self) -> None:
-        """Look at the retry book again."""
-        self._retries.ring()
 
     def policies_changed(self) -> None:
         """Try refused writes again: a policy may have been in their way."""
         self._book.policies_changed(anyio.current_time())
-        self.retries_changed()
+        self._retries.ring()
 
     async def run(self) -> None:
         """Try failed entries again when they are due, and acknowledge what has ended, until cancelled."""
@@ -278,13 +276,13 @@ class DataUpdater:
             due_at = self._book.next_due_at()
             await self._retries.answered(within_s=math.inf if due_at is None else max(0.0, due_at - now))
 
-    def _try_again(self, failed: FailedEntry) -> None:
+    def _try_again(self, failed: FailedEntry[Reported]) -> None:
         spec = failed.entry.spec
         if spec is None:
             return
         entry = self._entry(spec)
         failed.trying = entry
-        update = Update(failed.owner.update_id, [entry], Kind.RETRY, context=failed)
+        update = Update(failed.owner.update_id, [entry], Kind.RETRY, ending=Retry(self._follow_ups, failed))
         update.origin = failed.origin
         update.source = failed.entry.update.source
         log.info("data_update.retried", update_id=update.id, dst_path=spec.dst_path, attempt=failed.tries + 1)

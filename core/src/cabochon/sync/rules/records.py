@@ -21,7 +21,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
     None for the data files of a policy bundle: they belong to the policy transaction.
     """
     if update.kind is Kind.RECORD:
-        return update.context
+        return update.record
     if update.kind is Kind.POLICY_DATA:
         return None
     entries = update.entries

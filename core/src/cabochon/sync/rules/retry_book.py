@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any
+from typing import Generic, TypeVar
 
 from cabochon.backoff import Backoff
 from cabochon.documents.path import DocumentPath
@@ -17,6 +17,7 @@ from cabochon.sync.rules.update import Entry
 
 __all__ = ["Cause", "FailedEntry", "RetryBook"]
 
+_Owner = TypeVar("_Owner")
 _FAILED_AT_MOST = 10_000
 _ABSORBED_AT_MOST = 1_000
 
@@ -29,12 +30,12 @@ class Cause(Enum):
     PATCH = auto()
 
 
-class FailedEntry:
+class FailedEntry(Generic[_Owner]):
     """An entry that failed; `origin` is the number of its first try, `owner` whom its follow-up concerns."""
 
     __slots__ = ("absorbed", "cause", "due_at", "entry", "origin", "owner", "path", "tries", "trying")
 
-    def __init__(self, entry: Entry, cause: Cause, origin: int, owner: Any) -> None:  # noqa: ANN401 - opaque here
+    def __init__(self, entry: Entry, cause: Cause, origin: int, owner: _Owner) -> None:
         self.entry = entry
         self.path: DocumentPath = entry.path
         self.cause = cause
@@ -44,27 +45,29 @@ class FailedEntry:
         self.due_at: float | None = None
         self.trying: Entry | None = None
         """The entry of the try under way."""
-        self.absorbed: list[FailedEntry] = []
+        self.absorbed: list[FailedEntry[_Owner]] = []
         """Older ones that fetch the same into the same place: a try of this one is a try of theirs."""
 
     @property
-    def everyone(self) -> list[FailedEntry]:
+    def everyone(self) -> list[FailedEntry[_Owner]]:
         """This one, and those that land when it lands."""
         return [*self.absorbed, self]
 
 
-class RetryBook:
+class RetryBook(Generic[_Owner]):
     """What failed, by path."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._failed: PathIndex[FailedEntry] = PathIndex()
+        self._failed: PathIndex[FailedEntry[_Owner]] = PathIndex()
 
     def __len__(self) -> int:
         """How many entries are waiting."""
         return len(self._failed)
 
-    def add(self, failed: FailedEntry, now: float, *, retry_after_s: float | None = None) -> list[FailedEntry]:
+    def add(
+        self, failed: FailedEntry[_Owner], now: float, *, retry_after_s: float | None = None
+    ) -> list[FailedEntry[_Owner]]:
         """Enter a failed entry; return those that have to be given up for it, if the book is full.
 
         Nothing is moot because something newer has failed as well: it may never land. But an older entry that fetches
@@ -80,7 +83,7 @@ class RetryBook:
         self._failed.add(failed.path, failed)
         return self._given_up(failed)
 
-    def _given_up(self, failed: FailedEntry) -> list[FailedEntry]:
+    def _given_up(self, failed: FailedEntry[_Owner]) -> list[FailedEntry[_Owner]]:
         gone = failed.absorbed[:-_ABSORBED_AT_MOST]
         del failed.absorbed[:-_ABSORBED_AT_MOST]
         if len(self._failed) > _FAILED_AT_MOST:
@@ -89,17 +92,17 @@ class RetryBook:
             gone.append(oldest)
         return gone
 
-    def failed_again(self, failed: FailedEntry, now: float, *, retry_after_s: float | None = None) -> None:
+    def failed_again(self, failed: FailedEntry[_Owner], now: float, *, retry_after_s: float | None = None) -> None:
         """Take note that another try of an entry failed."""
         failed.trying = None
         failed.tries += 1
         failed.due_at = now + self._backoff.wait_s(failed.tries, at_least_s=retry_after_s)
 
-    def settled(self, failed: FailedEntry) -> None:
+    def settled(self, failed: FailedEntry[_Owner]) -> None:
         """Take an entry out: it has landed."""
         self._failed.discard(failed.path, failed)
 
-    def landed(self, path: DocumentPath, number: int) -> list[FailedEntry]:
+    def landed(self, path: DocumentPath, number: int) -> list[FailedEntry[_Owner]]:
         """Take out and return what a document as new as `number` at `path` makes moot."""
         if not self._failed:
             return []
@@ -107,7 +110,7 @@ class RetryBook:
         self._drop(moot)
         return moot
 
-    def due(self, now: float) -> list[FailedEntry]:
+    def due(self, now: float) -> list[FailedEntry[_Owner]]:
         """Return what is to be tried now, the oldest first."""
         return sorted(
             (f for f in self._failed if f.trying is None and f.due_at is not None and f.due_at <= now), key=_origin
@@ -123,12 +126,12 @@ class RetryBook:
             if failed.cause is Cause.REFUSED and failed.trying is None:
                 failed.due_at = now
 
-    def _drop(self, moot: Sequence[FailedEntry]) -> None:
+    def _drop(self, moot: Sequence[FailedEntry[_Owner]]) -> None:
         for failed in moot:
             self._failed.discard(failed.path, failed)
 
 
-def _fetches_the_same(old: FailedEntry, new: FailedEntry) -> bool:
+def _fetches_the_same(old: FailedEntry[_Owner], new: FailedEntry[_Owner]) -> bool:
     before, now = old.entry.spec, new.entry.spec
     return (
         old.cause is Cause.FETCH
@@ -144,5 +147,5 @@ def _fetches_the_same(old: FailedEntry, new: FailedEntry) -> bool:
     )
 
 
-def _origin(failed: FailedEntry) -> int:
+def _origin(failed: FailedEntry[_Owner]) -> int:
     return failed.origin

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any, Literal, TypeAlias
+from typing import Literal, Protocol
 
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError
 from cabochon.schemas import DataSourceEntry
+from cabochon.transactions.records import TransactionRecord
 
-__all__ = ["Entry", "EntryState", "Kind", "Method", "Update"]
+__all__ = ["Ending", "Entry", "EntryState", "Kind", "Method", "Update"]
 
 
 Method = Literal["PUT", "PATCH", "DELETE"]
-
-
-Context: TypeAlias = Any
-
-
-"""Whatever the creator of an update wants to find again at its end."""
 
 
 class Kind(Enum):
@@ -230,35 +225,52 @@ class Entry:
         return cover is not None and cover.state is EntryState.SAVED
 
 
+class Ending(Protocol):
+    """Who wants to hear of an update's end; what it does must not wait, and may not raise."""
+
+    def ended(self, update: Update, record: TransactionRecord | None) -> None:
+        """Hear of it; there is no record of the data files of a policy bundle."""
+        ...
+
+
 class Update:
-    """Entries that take effect together."""
+    """Entries that take effect together, or, without entries, only a `record` for the log."""
 
     __slots__ = (
         "arrived_at",
         "blockers",
-        "context",
         "deadline",
         "ended",
+        "ending",
         "entries",
         "id",
         "kind",
         "number",
         "origin",
         "queued",
+        "record",
         "size_bytes",
         "source",
         "waiting",
     )
 
-    def __init__(self, id: str, entries: list[Entry], kind: Kind = Kind.LIVE, *, context: Context = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        entries: list[Entry],
+        kind: Kind = Kind.LIVE,
+        *,
+        ending: Ending | None = None,
+        record: TransactionRecord | None = None,
+    ) -> None:
         self.number = 0
         self.origin = 0
         """The number that decides what is newer: the first try's for a retry, else the update's own."""
         self.id = id
         self.kind = kind
         self.entries = entries
-        self.context = context
-        """What its creator wants to find again at its end."""
+        self.ending = ending
+        self.record = record
         self.source: int | None = None
         self.size_bytes = 0
         self.arrived_at = 0.0
