@@ -53,7 +53,7 @@ def application(
     routes: list[BaseRoute] = [
         *health_routes(agent, openness),
         *system_opal_routes(agent),
-        *trigger_routes(agent),
+        *trigger_routes(agent, guards),
         *callback_routes(agent, guards),
         *connectivity_routes(agent, guards),
         *_description_routes(agent, hosted),

@@ -105,7 +105,7 @@ def _system_opal() -> _Document:
 
 
 def _triggers() -> _Document:
-    answers = {"responses": {"200": _answer("It will be."), "503": _answer("It can't be now; the answer says why.")}}
+    answers = _guarded(_200=_answer("It will be."), _503=_answer("It can't be now; the answer says why."))
     policies = _operation("Policy Updater", "trigger_policy_update", "Load all policies again", **answers)
     data = _operation("Data Updater", "trigger_data_update", "Load the base data again", **answers)
     return {"/policy-updater/trigger": {"post": policies}, "/data-updater/trigger": {"post": data}}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -12,7 +15,7 @@ from cabochon import AgentContext, SourceError
 __all__ = ["trigger_routes"]
 
 
-def trigger_routes(agent: AgentContext) -> list[BaseRoute]:
+def trigger_routes(agent: AgentContext, guards: Sequence[Middleware]) -> list[BaseRoute]:
     """Make the two triggers; 503 says why nothing will come of it."""
 
     async def policies(_request: Request) -> Response:
@@ -37,6 +40,6 @@ def trigger_routes(agent: AgentContext) -> list[BaseRoute]:
             raise HTTPException(503, "The connection to the server is disabled: POST /opal-server/connectivity/enable")
 
     return [
-        Route("/policy-updater/trigger", policies, methods=["POST"]),
-        Route("/data-updater/trigger", data, methods=["POST"]),
+        Route("/policy-updater/trigger", policies, methods=["POST"], middleware=guards),
+        Route("/data-updater/trigger", data, methods=["POST"], middleware=guards),
     ]

@@ -98,7 +98,8 @@ def _scope_routes(rooms: Rooms, of_data: data.DataParts) -> list[BaseRoute]:
         largest_update=rooms.settings.data.largest_update,
         base_data=data.sources_endpoint(of_data),
         permit_managing=rooms.permits.manage,
-        permit_publishing=rooms.permits.publish,
+        manageable=rooms.permits.manageable,
+        permit_publishing=rooms.permits.publish_in,
         permit_reading=rooms.permits.read,
     )
     return [*scopes.routes(parts)]

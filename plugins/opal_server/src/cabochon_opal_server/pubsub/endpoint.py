@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +38,8 @@ LOG_HEADER = "X-Cabochon-Log"
 ROUTE = "/ws"
 _TRY_AGAIN = 1013
 _REFUSED = 4003
+_EXPIRED = 1008
+_CLOCK_HOLDS_S = 60.0
 _UNAUTHORIZED = 401
 _CALLS_WAITING = 100
 _NONSENSE_AT_MOST = 10
@@ -134,7 +138,9 @@ class Endpoint(Handler):
             agent_version=request.headers.get(VERSION_HEADER, "")[:50],
         )
         session = Session(client, permissions, self._parts)
-        connection.state = _Conversation(connection, client, session, self._begin, self._leave)
+        conversation = _Conversation(connection, client, session, self._begin, self._leave)
+        conversation.end_at(permissions.expires_at)
+        connection.state = conversation
         self._clients.add(client)
         log.info("client.connected", client_id=client.client_id, agent=client.agent or None)
         return {LOG_HEADER: self._hub.log_id}
@@ -154,7 +160,7 @@ class Endpoint(Handler):
         """Forget a client."""
         conversation: _Conversation = connection.state
         client = conversation.client
-        conversation.over = True
+        conversation.end()
         self._leave(client)
         self._clients.remove(client)
         log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
@@ -184,6 +190,22 @@ class _Conversation:
         self._calls: deque[Call] = deque()
         self._busy = False
         self._nonsense = 0
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def end_at(self, expires_at: float) -> None:
+        """End the connection when its token does, by the clock that tokens are made by."""
+        left_s = expires_at - time.time()
+        if left_s <= 0:
+            self._connection.refuse("its token has expired", _EXPIRED)
+        elif left_s < math.inf:
+            # No longer at once than until clocks may have been set.
+            self._expiry = asyncio.get_running_loop().call_later(min(left_s, _CLOCK_HOLDS_S), self.end_at, expires_at)
+
+    def end(self) -> None:
+        """Take note that it is over."""
+        self.over = True
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def nonsense(self, error: JsonError) -> None:
         self._nonsense += 1

@@ -36,10 +36,11 @@ _NAMES_AT_MOST = 16
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a client's token lets it do over the WebSocket; each of them takes topics."""
+    """What a client's token lets it do over the WebSocket, and until when, in Unix seconds."""
 
     subscribe: Callable[[tuple[str, ...]], bool]
     publish: Callable[[tuple[str, ...]], bool]
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,9 @@ class ScopeParts:
         publish: puts a record into the log and returns its number.
         largest_update: of a data update, in bytes.
         base_data: answers with the sources of a server without scopes, for scopes that do not exist.
-        permit_managing: raises HTTPException unless the request's token is a data source's.
-        permit_publishing: raises HTTPException unless it may publish to these topics.
+        permit_managing: raises HTTPException unless the request's token may manage this scope; None for all.
+        manageable: tells which scopes it may be shown; raises HTTPException unless it is a data source's.
+        permit_publishing: raises HTTPException unless it may publish to these topics of this scope.
         permit_reading: raises HTTPException unless it may read this scope.
     """
 
@@ -47,8 +48,9 @@ class ScopeParts:
     publish: Callable[[NewRecord], Awaitable[int]]
     largest_update: int
     base_data: _Endpoint
-    permit_managing: Callable[[Request], None]
-    permit_publishing: Callable[[Request, tuple[str, ...]], None]
+    permit_managing: Callable[[Request, str | None], None]
+    manageable: Callable[[Request], Callable[[str], bool]]
+    permit_publishing: Callable[[Request, str, tuple[str, ...]], None]
     permit_reading: Callable[[Request, str], None]
 
 
@@ -81,8 +83,10 @@ def _answered(endpoint: _Endpoint) -> _Endpoint:
 
 def _put(parts: ScopeParts) -> _Endpoint:
     async def put(request: Request) -> Response:
-        parts.permit_managing(request)
-        await parts.scopes.put(await body_as(Scope, request))
+        parts.manageable(request)
+        scope = await body_as(Scope, request)
+        parts.permit_managing(request, scope.scope_id)
+        await parts.scopes.put(scope)
         return Response(status_code=201)
 
     return put
@@ -90,15 +94,15 @@ def _put(parts: ScopeParts) -> _Endpoint:
 
 def _all(parts: ScopeParts) -> _Endpoint:
     async def every(request: Request) -> Response:
-        parts.permit_managing(request)
-        return json_answer([described(scope) for scope in await parts.scopes.all()])
+        may_see = parts.manageable(request)
+        return json_answer([described(scope) for scope in await parts.scopes.all() if may_see(scope.scope_id)])
 
     return every
 
 
 def _one(parts: ScopeParts) -> _Endpoint:
     async def one(request: Request) -> Response:
-        parts.permit_managing(request)
+        parts.permit_managing(request, request.path_params["scope_id"])
         return json_answer(described(await _existing(parts, request)))
 
     return one
@@ -106,7 +110,7 @@ def _one(parts: ScopeParts) -> _Endpoint:
 
 def _delete(parts: ScopeParts) -> _Endpoint:
     async def delete(request: Request) -> Response:
-        parts.permit_managing(request)
+        parts.permit_managing(request, request.path_params["scope_id"])
         await parts.scopes.delete(request.path_params["scope_id"])
         return Response(status_code=204)
 
@@ -115,7 +119,7 @@ def _delete(parts: ScopeParts) -> _Endpoint:
 
 def _refresh(parts: ScopeParts) -> _Endpoint:
     async def refresh(request: Request) -> Response:
-        parts.permit_managing(request)
+        parts.permit_managing(request, request.path_params.get("scope_id"))
         scope = await _existing(parts, request) if "scope_id" in request.path_params else None
         await parts.scopes.refresh(None if scope is None else scope.scope_id)
         return Response()
@@ -158,10 +162,10 @@ def _data(parts: ScopeParts) -> _Endpoint:
 
 def _update(parts: ScopeParts) -> _Endpoint:
     async def update(request: Request) -> Response:
-        parts.permit_managing(request)
+        parts.manageable(request)
         scope_id = request.path_params["scope_id"]
         given = await body_as(DataUpdate, request, largest=parts.largest_update)
-        parts.permit_publishing(request, tuple(topic for entry in given.entries for topic in entry.topics))
+        parts.permit_publishing(request, scope_id, tuple(topic for entry in given.entries for topic in entry.topics))
         entries = tuple(
             replace(entry, topics=tuple(f"data:{topic}" for topic in entry.topics)) for entry in given.entries
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,10 +11,14 @@ from typing import Any, cast
 from starlette.exceptions import HTTPException
 
 from cabochon.kit.web.tokens import TokenError, bearer_token, verified_claims
+from cabochon_opal_server.scopes.scope import scopes_of
 from cabochon_opal_server.security.keys import KeyPair
 from cabochon_opal_server.security.settings import SecuritySettings
 
 __all__ = ["Access", "Claims", "refused"]
+
+
+_DATASOURCE = "datasource"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +28,16 @@ class Claims:
     Attributes:
         peer_type: "client", "datasource" or "listener"; "" if it does not say, and on an open server.
         permitted_topics: the only topics it may publish and subscribe to; None for all.
-        allowed_scopes: the only scopes it may read; with keys, none where it names none.
+        allowed_scopes: the only scopes it may read, manage and publish to; None where it names none: then it reads
+            none, and manages all if it is a data source's without permitted topics.
+        expires_at: when it ends, in Unix seconds.
         is_open: there are no tokens here: everyone may do everything.
     """
 
     peer_type: str = ""
     permitted_topics: frozenset[str] | None = None
-    allowed_scopes: frozenset[str] = frozenset()
+    allowed_scopes: frozenset[str] | None = None
+    expires_at: float = math.inf
     is_open: bool = False
 
     def may_subscribe(self, topics: Collection[str]) -> bool:
@@ -38,11 +46,44 @@ class Claims:
 
     def may_read(self, scope: str) -> bool:
         """Tell whether policies and base data of a scope may be read."""
-        return self.is_open or scope in self.allowed_scopes
+        return self.is_open or scope in (self.allowed_scopes or ())
+
+    def may_manage(self, scope: str | None) -> bool:
+        """Tell whether a scope may be shown, changed and deleted; None stands for all of them at once."""
+        if self.is_open or self.peer_type != _DATASOURCE:
+            return self.is_open
+        if self.allowed_scopes is not None:
+            return scope in self.allowed_scopes
+        return self.permitted_topics is None
 
     def may_publish(self, topics: Collection[str]) -> bool:
-        """Tell whether data may be published to all of these topics: clients and listeners may not at all."""
-        return self.is_open or (self.peer_type == "datasource" and self.may_subscribe(topics))
+        """Tell whether data may be published to all of these topics: clients and listeners may not at all.
+
+        Who is limited to scopes may publish to topics outside of them only if its permitted topics name these.
+        """
+        if self.is_open or self.peer_type != _DATASOURCE:
+            return self.is_open
+        if self.allowed_scopes is not None:
+            outside = self.permitted_topics is None and not all(scopes_of([topic]) for topic in topics)
+            if outside or not self.allowed_scopes.issuperset(scopes_of(topics)):
+                return False
+        return self.may_subscribe(topics)
+
+    def may_publish_in(self, scope: str, topics: Collection[str]) -> bool:
+        """Tell whether data may be published to these topics of a scope.
+
+        Who is limited to topics needs them by their whole names, `blue:data:users`; or as they are called in the scope,
+        if it is limited to scopes as well.
+        """
+        if self.is_open or self.peer_type != _DATASOURCE:
+            return self.is_open
+        if self.allowed_scopes is not None and scope not in self.allowed_scopes:
+            return False
+        permitted = self.permitted_topics
+        if permitted is None:
+            return True
+        within = self.allowed_scopes is not None
+        return all(f"{scope}:data:{topic}" in permitted or (within and topic in permitted) for topic in topics)
 
 
 class Access:
@@ -66,7 +107,8 @@ class Access:
             return Claims(
                 peer_type=str(found.get("peer_type", "")),
                 permitted_topics=_texts(found, "permitted_topics"),
-                allowed_scopes=_texts(found, "allowed_scopes") or frozenset(),
+                allowed_scopes=_texts(found, "allowed_scopes"),
+                expires_at=float(found["exp"]),
             )
         except TokenError as err:
             raise refused(str(err)) from err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -19,6 +19,8 @@ from cabochon_opal_server.security.access import Access, Claims, refused
 __all__ = ["Permits"]
 
 log = structlog.get_logger()
+
+_NOT_THIS_SCOPE = "this token's allowed_scopes do not have this scope"
 
 
 class Permits:
@@ -44,15 +46,32 @@ class Permits:
             log.warning("data_update.refused", peer_type=claims.peer_type, topics=sorted(set(topics))[:20])
             raise refused("this token may not publish to these topics: a datasource's token is needed")
 
-    def manage(self, request: Request) -> None:
-        """Let those pass who may change scopes."""
-        if not self._claims(request).may_publish(()):
+    def manage(self, request: Request, scope: str | None) -> None:
+        """Let those pass who may show and change this scope, or all of them if it is None."""
+        claims = self._claims(request)
+        if not (claims.is_open or claims.peer_type == "datasource"):
             raise refused("a datasource's token is needed")
+        if not claims.may_manage(scope):
+            raise HTTPException(403, _NOT_THIS_SCOPE if scope is not None else "this token is limited to some scopes")
+
+    def manageable(self, request: Request) -> Callable[[str], bool]:
+        """Let data sources pass; what is returned tells which scopes they may be shown."""
+        claims = self._claims(request)
+        if not (claims.is_open or claims.peer_type == "datasource"):
+            raise refused("a datasource's token is needed")
+        return claims.may_manage
+
+    def publish_in(self, request: Request, scope: str, topics: Sequence[str]) -> None:
+        """Let those pass who may publish data to all of these topics of a scope."""
+        claims = self._claims(request)
+        if not claims.may_publish_in(scope, topics):
+            log.warning("data_update.refused", peer_type=claims.peer_type, topics=sorted(set(topics))[:20], scope=scope)
+            raise refused("this token may not publish to these topics of this scope: a datasource's token is needed")
 
     def read(self, request: Request, scope: str) -> None:
         """Let those pass who may read this scope."""
         if not self._claims(request).may_read(scope):
-            raise HTTPException(403, "this token's allowed_scopes do not have this scope")
+            raise HTTPException(403, _NOT_THIS_SCOPE)
 
     def over_websocket(self, pages: PageGuard, headers: Headers) -> Permissions:
         """Say what an Authorization header allows for as long as its connection lasts; no page opens one."""
@@ -61,7 +80,7 @@ class Permits:
         if fault is not None:
             raise HTTPException(403, fault)
         claims = self._access.claims(headers.get("Authorization"))
-        return Permissions(partial(self._may_subscribe, claims), claims.may_publish)
+        return Permissions(partial(self._may_subscribe, claims), claims.may_publish, claims.expires_at)
 
     def _claims(self, request: Request) -> Claims:
         return self._access.claims(request.headers.get("authorization"))
