@@ -24,6 +24,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from ends import Ends
 from opa_raw import RawOpa, cpu_seconds, modules, write_modules
 from web_source import web_source
 
@@ -32,8 +33,6 @@ from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
-from cabochon.sync.rules.update import Update
-from cabochon.transactions.records import TransactionRecord
 from cabochon_http_fetcher.plugin import open_http_fetcher
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 from cabochon_mock_store import MockEngine, MockPolicyStore
@@ -117,11 +116,8 @@ async def fetched(loaded: int, updates: int) -> dict[str, Any]:
         commits = int(pipeline.metrics.snapshot()["commits"])
         times.append((time.perf_counter(), time.process_time(), engine_cpu(), cpu_seconds(web_pid), commits))
 
-    def observe(update: Update, record: TransactionRecord) -> None:
+    def one_ended() -> None:
         nonlocal ended
-        del update
-        if not record.success:
-            raise SystemExit(f"an update failed: {record.error}")
         ended += 1
         source.room.release()
         if ended in {WARM_UP, WARM_UP + updates}:
@@ -133,12 +129,12 @@ async def fetched(loaded: int, updates: int) -> dict[str, Any]:
             pipeline = Pipeline(
                 PipelineParts(source=source, fetchers_by_scheme={"http": fetcher}, **parts),
                 CoreSettings(),
-                observe=observe,
             )
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(pipeline.run)
-                await pipeline.source_ended()
-                pipeline.stop()
+            with pipeline.traces.sent_to(Ends(one_ended)):
+                async with anyio.create_task_group() as tasks:
+                    await tasks.start(pipeline.run)
+                    await pipeline.source_ended()
+                    pipeline.stop()
             if held() != PATHS:
                 raise SystemExit("the engine does not hold what was fetched")
     wall, agent, opa, web, commits = (after - before for before, after in zip(*times, strict=True))

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import msgspec
+from ends import Ends
 from opa_policies import load_policies
 from opa_raw import RawOpa, cpu_seconds, modules, patch_bodies, write_modules
 from pipeline import PATHS, FloodSource
@@ -38,20 +39,19 @@ from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle
 from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
-from cabochon.sync.rules.update import Update
-from cabochon.transactions.records import TransactionRecord
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, opa_binary
 
-Observe = Callable[[Update, TransactionRecord], None]
 _DOCUMENTS, _DOCUMENT_BYTES = 1_000, 10_000
 
 
 @asynccontextmanager
-async def agent(opa: RealOpa, source: UpdateSource, observe: Observe | None = None) -> AsyncGenerator[Pipeline]:
+async def agent(
+    opa: RealOpa, source: UpdateSource, ended: Callable[[], None] | None = None
+) -> AsyncGenerator[Pipeline]:
     """The production pipeline into `opa`, with the healthcheck policy."""
     health = health_listener_type()
     async with (
@@ -60,10 +60,11 @@ async def agent(opa: RealOpa, source: UpdateSource, observe: Observe | None = No
         anyio.create_task_group() as tasks,
     ):
         parts = PipelineParts(store=store, source=source, listeners={health.name: listener})
-        pipeline = Pipeline(parts, CoreSettings(), observe=observe)
-        await tasks.start(pipeline.run)
-        yield pipeline
-        pipeline.stop()
+        pipeline = Pipeline(parts, CoreSettings())
+        with pipeline.traces.sent_to(Ends(ended)) if ended is not None else nullcontext():
+            await tasks.start(pipeline.run)
+            yield pipeline
+            pipeline.stop()
 
 
 # --------------------------------------------------------------------------------------------------------- updates/s
@@ -97,17 +98,14 @@ async def _flood(opa: RealOpa, raw: RawOpa, updates: int) -> dict[str, Any]:
         commits = int(pipeline.metrics.snapshot()["commits"]) if pipeline is not None else 0
         laps.append(Lap(time.perf_counter(), time.process_time(), cpu_seconds(opa.pid), commits, ended))
 
-    def observe(update: Update, record: TransactionRecord) -> None:
-        del update
+    def one_ended() -> None:
         nonlocal ended
         ended += 1
-        if not record.success:
-            raise SystemExit(f"an update failed: {record.error}")
         # From the first commit on: before it the agent writes the healthcheck policy, and OPA compiles.
         if ended in {1, PATHS, updates}:
             lap()
 
-    async with agent(opa, FloodSource(updates, lambda: None), observe) as running:
+    async with agent(opa, FloodSource(updates, lambda: None), one_ended) as running:
         pipeline = running
         await pipeline.source_ended()
     _check(raw, updates)
@@ -193,14 +191,13 @@ async def latency(updates: int) -> dict[str, Any]:
     source = HandFed()
     waiting: anyio.Event | None = None
 
-    def observe(update: Update, record: TransactionRecord) -> None:
-        del update
-        if waiting is not None and record.success:
+    def one_ended() -> None:
+        if waiting is not None:
             waiting.set()
 
     took: list[float] = []
     with RealOpa(opa_binary()) as opa, RawOpa(opa.url) as raw:
-        async with agent(opa, source, observe):
+        async with agent(opa, source, one_ended):
             for number in range(updates):
                 waiting = anyio.Event()
                 started = time.perf_counter()

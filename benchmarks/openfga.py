@@ -24,14 +24,13 @@ from typing import Any
 import anyio
 import httpx
 import msgspec
+from ends import Ends
 
 from cabochon import Connected, DataUpdateReceived, SourceEvent, UpdateSource
 from cabochon.logs.setup import configure_logging
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, RegoModule
 from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
-from cabochon.sync.rules.update import Update
-from cabochon.transactions.records import TransactionRecord
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.opening import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
@@ -135,9 +134,7 @@ async def agent(openfga: RealOpenFga) -> AsyncGenerator[Run]:
         calls.tuples += len(writes) + len(deletes)
         await write(self, store_id, writes=writes, deletes=deletes)
 
-    def observe(_update: Update, record: TransactionRecord) -> None:
-        if not record.success:
-            raise SystemExit(f"an update failed: {record.error}")
+    def one_ended() -> None:
         runs[0].ended += 1
         runs[0].changed.set()
 
@@ -148,16 +145,17 @@ async def agent(openfga: RealOpenFga) -> AsyncGenerator[Run]:
             anyio.create_task_group() as tasks,
         ):
             source = Script()
-            pipeline = Pipeline(PipelineParts(store=store, source=source), CoreSettings(), observe=observe)
+            pipeline = Pipeline(PipelineParts(store=store, source=source), CoreSettings())
             run = Run(pipeline, source, calls)
             runs.append(run)
-            await tasks.start(pipeline.run)
-            with anyio.fail_after(30):
-                while not pipeline.log_now().healthy:  # noqa: ASYNC110 - it has no event for that
-                    await anyio.sleep(0.01)
-            run.ended = 0
-            yield run
-            pipeline.stop()
+            with pipeline.traces.sent_to(Ends(one_ended)):
+                await tasks.start(pipeline.run)
+                with anyio.fail_after(30):
+                    while not pipeline.log_now().healthy:  # noqa: ASYNC110 - it has no event for that
+                        await anyio.sleep(0.01)
+                run.ended = 0
+                yield run
+                pipeline.stop()
     finally:
         OpenFgaApi.write = write
 

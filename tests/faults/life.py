@@ -27,10 +27,9 @@ from cabochon import (
 )
 from cabochon.agent.agent import Agent
 from cabochon.agent.opening import open_agent
+from cabochon.contract.tracing import Tracer, UpdateTrace
 from cabochon.settings.core import CoreSettings
-from cabochon.sync.rules.update import Update
 from cabochon.testing.in_process_source import InProcessSource
-from cabochon.transactions.records import TransactionRecord
 
 from .load import Load, policy_bundle
 from .watcher import Sample, Watcher
@@ -124,6 +123,18 @@ def _stamped(_logger: object, _method: str, event: Any) -> Any:  # noqa: ANN401 
     return event
 
 
+class _Ends(Tracer):
+    """Keeps how each update of the load has ended."""
+
+    def __init__(self, load: Load) -> None:
+        self.by_id: dict[str, list[UpdateTrace]] = {}
+        self._load = load
+
+    def update_ended(self, trace: UpdateTrace) -> None:
+        if trace.update_id.removeprefix(self._load.name).isdecimal():
+            self.by_id.setdefault(trace.update_id, []).append(trace)
+
+
 class Life:
     """One agent from start to stop."""
 
@@ -136,16 +147,16 @@ class Life:
         self._source: _Source
         self._reports: _Reports
         self._events: Sequence[Any]
-        self._records: dict[str, list[TransactionRecord]]
+        self._ended: dict[str, list[UpdateTrace]]
         self._enough = anyio.Event()
         self._published_all = anyio.Event()
         self._versions = 0
 
     def wire(
-        self, source: _Source, reports: _Reports, events: Sequence[Any], records: dict[str, list[TransactionRecord]]
+        self, source: _Source, reports: _Reports, events: Sequence[Any], ended: dict[str, list[UpdateTrace]]
     ) -> None:
         """Tell it where to look."""
-        self._source, self._reports, self._events, self._records = source, reports, events, records
+        self._source, self._reports, self._events, self._ended = source, reports, events, ended
 
     # ----------------------------------------------------------------------------------------------- what happens
 
@@ -234,7 +245,7 @@ class Life:
         with anyio.fail_after(_PATIENCE_S):
             await self._published_all.wait()
         count = self.load.made
-        await self.until(lambda: len(self._records) >= count, f"{count} updates have ended")
+        await self.until(lambda: len(self._ended) >= count, f"{count} updates have ended")
         expected = {**self.load.model, **others}
         await self._until_data(expected)
         await self.until(lambda: self.agent.pipeline.log.in_sync, "in sync")
@@ -268,7 +279,7 @@ class Life:
         logs = self.load.model["load"]["logs"]
         # The documents are as the model's: this is about the model, that it would show what came twice.
         assert sorted(self.load.appended) == sorted(one for ids in logs.values() for one in ids)
-        twice = {name: len(records) for name, records in self._records.items() if len(records) != 1}
+        twice = {name: len(ends) for name, ends in self._ended.items() if len(ends) != 1}
         assert not twice, f"updates that ended more than once: {twice}"
 
     async def _check_document(self) -> None:
@@ -283,12 +294,12 @@ class Life:
         dropped = self.agent.pipeline.metrics.snapshot().get("reports.follow_ups_dropped", 0)
 
         def unsaved() -> list[str]:
-            return [name for name in self._records if not self._is_saved(name)]
+            return [name for name in self._ended if not self._is_saved(name)]
 
         await self.until(lambda: len(unsaved()) <= dropped, "reports that say saved")
-        for name, records in self._records.items():
+        for name, ends in self._ended.items():
             first, *later = self._reports.by_update[name]
-            assert all(entry["saved"] for entry in first["reports"]) == records[0].success, name
+            assert all(entry["saved"] for entry in first["reports"]) == (not ends[0].error), name
             assert all(report["user_data"] == {"follow_up": True} for report in later), name
 
     def _is_saved(self, name: str) -> bool:
@@ -302,7 +313,7 @@ class Life:
 
     def failed(self) -> int:
         """How many updates ended without success."""
-        return sum(not record.success for records in self._records.values() for record in records)
+        return sum(bool(one.error) for ends in self._ended.values() for one in ends)
 
     def show(self) -> None:
         """Write what the agent has complained of where a failure shows it."""
@@ -361,7 +372,7 @@ async def living(
 
     The agent is cancelled at the end, which to the engine is as if it had been killed.
     """
-    source, reports, records = _Source(load), _Reports(), dict[str, list[TransactionRecord]]()
+    source, reports, ends = _Source(load), _Reports(), _Ends(load)
     failure: Exception | None = None
     settings = CoreSettings.model_validate(
         {
@@ -377,24 +388,21 @@ async def living(
         "OPAL_INLINE_OPA_ENABLED": "false",
     }
 
-    def observe(_update: Update, record: TransactionRecord) -> None:
-        if record.id.removeprefix(load.name).isdecimal():
-            records.setdefault(record.id, []).append(record)
-
     with (
         capture_logs([_stamped]) as events,
         Watcher(url, {**INITIAL, **_ALSO}, judge) as watcher,
     ):
         plugins = Plugins.of(("opa", opa_plugin), ("reports", reports))
         async with (
-            open_agent(plugins, settings, environ=environ, source=source, observe=observe) as agent,
+            open_agent(plugins, settings, environ=environ, source=source) as agent,
             anyio.create_task_group() as tasks,
         ):
             life = Life(url, load, watcher, tasks, agent)
-            life.wire(source, reports, events, records)
+            life.wire(source, reports, events, ends.by_id)
             await tasks.start(agent.run)
             try:
-                yield life
+                with agent.context.traces.sent_to(ends):
+                    yield life
             except Exception as err:  # noqa: BLE001 - raised again, without the task group's wrapping
                 failure = err
                 life.show()

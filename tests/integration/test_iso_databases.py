@@ -15,11 +15,10 @@ import pytest
 
 from cabochon import Plugins, hookimpl
 from cabochon.agent.opening import open_agent
+from cabochon.contract.tracing import Tracer, UpdateTrace
 from cabochon.kit.base_data_source import BaseDataSource, parse_data_sources
 from cabochon.settings.core import CoreSettings
-from cabochon.sync.rules.update import Update
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
-from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store import MockEngine, mock_store_type
 
 DATABASES = sorted(Path(pycountry.DATABASE_DIR).glob("*.json"))
@@ -73,6 +72,16 @@ class _Store:
         return [mock_store_type(self._engine)]
 
 
+class _Ends(Tracer):
+    """Keeps how each update has ended."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def update_ended(self, trace: UpdateTrace) -> None:
+        self.errors.append(trace.error)
+
+
 async def test_iso_databases_arrive_as_they_are(server: ScriptedHttpServer) -> None:
     """
     10,000 records and more in every script, fetched gzipped through a redirect, are in the store as in the files.
@@ -82,18 +91,15 @@ async def test_iso_databases_arrive_as_they_are(server: ScriptedHttpServer) -> N
     engine = MockEngine()
     plugins = Plugins.of(("store", _Store(engine)), ("http-fetcher", http_fetcher))
     settings = CoreSettings.model_validate({"policy_store_type": "MOCK", "policy_updater_enabled": False})
-    records: list[TransactionRecord] = []
-
-    def ended(_update: Update, record: TransactionRecord) -> None:
-        records.append(record)
-
     source = BaseDataSource(parse_data_sources(_sources(server), where="test"))
-    async with open_agent(plugins, settings, source=source, observe=ended, environ={}) as agent:
-        await agent.run_until_source_ends()
+    async with open_agent(plugins, settings, source=source, environ={}) as agent:
+        ends = _Ends()
+        with agent.context.traces.sent_to(ends):
+            await agent.run_until_source_ends()
         assert agent.pipeline.log.ready
         assert agent.pipeline.log.healthy
 
-    assert [True] * len(DATABASES) == [record.success for record in records]
+    assert [""] * len(DATABASES) == ends.errors
     stored = engine.get("/iso")
     assert {file.stem: json.loads(file.read_bytes()) for file in DATABASES} == stored
     assert 10_000 < sum(len(rows) for document in stored.values() for rows in document.values())

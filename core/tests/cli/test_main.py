@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 import cabochon
 from cabochon.cli.commands import CORE_COMMANDS
 from cabochon.cli.main import run
+from cabochon.contract.command import RESERVED_COMMANDS
 
 DATA = Path(__file__).parents[1] / "data"
 Install = Callable[..., None]
@@ -69,6 +70,13 @@ def test_help_lists_all_commands_and_loads_none(install: Install, capsys: pytest
     assert all(name in shown for name in CORE_COMMANDS)
     assert "greet" in shown
     assert "Fail to load" in shown
+
+
+def test_names_of_core_commands_are_reserved() -> None:
+    """
+    No plugin can take the name of a command that the core has, and no other name is refused.
+    """
+    assert sorted(CORE_COMMANDS) == sorted(RESERVED_COMMANDS)
 
 
 @pytest.mark.parametrize("name", CORE_COMMANDS)

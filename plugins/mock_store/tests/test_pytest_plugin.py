@@ -213,7 +213,7 @@ async def test_async_agent_has_the_same_methods(cabochon_agent: AsyncOfflineAgen
 
 def test_both_agents_have_the_same_methods() -> None:
     """Whoever knows one knows the other."""
-    internal = {"observe", "started"}
+    internal = {"started"}
 
     def public(cls: type) -> set[str]:
         return {name for name in vars(cls) if not name.startswith("_")}

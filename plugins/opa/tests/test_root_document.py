@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import httpx
 
+from cabochon.contract.tracing import Tracer, UpdateTrace
 from cabochon.settings.core import CoreSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon.testing.in_process_source import InProcessSource
@@ -21,6 +22,17 @@ OTHERS = {"licence": "theirs"}
 
 def update(number: int, path: str, data: object) -> dict[str, Any]:
     return {"id": f"update-{number}", "entries": [{"url": "", "dst_path": path, "data": data}]}
+
+
+class _Ends(Tracer):
+    """Sets the event of each update that ends."""
+
+    def __init__(self, ended: dict[str, anyio.Event]) -> None:
+        self._ended = ended
+
+    def update_ended(self, trace: UpdateTrace) -> None:
+        if trace.update_id in self._ended:
+            self._ended[trace.update_id].set()
 
 
 async def test_a_root_document_replaces_ours_and_leaves_the_rest(opa: RealOpa) -> None:
@@ -40,12 +52,11 @@ async def test_a_root_document_replaces_ours_and_leaves_the_rest(opa: RealOpa) -
         pipeline = Pipeline(
             PipelineParts(store=store, source=source, listeners={health.name: listener}),
             CoreSettings(),
-            observe=lambda one, _: ended[one.id].set() if one.id in ended else None,
         )
         await tasks.start(pipeline.run)
-        await source.publish(update(1, "/users", {"bob": {"role": "admin"}}))
-        await source.publish(update(2, "/", {"roles": ["admin"], "system": {"opal": "not ours to write"}}))
-        with anyio.fail_after(20):
+        with pipeline.traces.sent_to(_Ends(ended)), anyio.fail_after(20):
+            await source.publish(update(1, "/users", {"bob": {"role": "admin"}}))
+            await source.publish(update(2, "/", {"roles": ["admin"], "system": {"opal": "not ours to write"}}))
             for event in ended.values():
                 await event.wait()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -17,8 +17,6 @@ from cabochon.plugins.installed import Plugins, Registered
 from cabochon.settings.core import CoreSettings
 from cabochon.sync.backup.store_backup import StoreBackup, open_store_backup
 from cabochon.sync.pipeline import Pipeline, PipelineParts
-from cabochon.sync.rules.update import Update
-from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["open_agent"]
 
@@ -32,7 +30,6 @@ async def open_agent(
     store: PolicyStore | None = None,
     source: UpdateSource | None = None,
     listeners: Mapping[str, TransactionListener] | None = None,
-    observe: Callable[[Update, TransactionRecord], None] | None = None,
     alone: bool = False,
 ) -> AsyncGenerator[Agent]:
     """Open the plugins that the settings name, and everything that goes with them.
@@ -44,7 +41,6 @@ async def open_agent(
         store: an open policy store of the type that the settings name, to use instead of opening one.
         source: an open update source to use instead of the one that the settings name.
         listeners: open transaction listeners by name, beside those that plugins offer.
-        observe: called with every update that ends, see `Pipeline`.
         alone: leave out the services of phase `after_store`, such as an HTTP API: for a run that nobody else is to see.
 
     Raises:
@@ -88,7 +84,7 @@ async def open_agent(
             plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
         )
         yield Agent(
-            Pipeline(parts, settings, observe=observe),
+            Pipeline(parts, settings),
             [
                 one
                 for one in plugins.services_for(store_type.name)

@@ -1,4 +1,4 @@
-"""The commands that the core brings itself: add one here, and its module is imported when it is used."""
+"""The commands that the core brings itself: add one here and to `RESERVED_COMMANDS`; it is imported when it is used."""
 
 from __future__ import annotations
 

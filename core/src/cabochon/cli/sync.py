@@ -13,13 +13,13 @@ import click
 
 from cabochon.agent.opening import open_agent
 from cabochon.cli.agent import load_agent_plugins
-from cabochon.errors import ConfigurationError, FetchError
+from cabochon.contract.tracing import EntryTrace, Tracer, UpdateTrace
+from cabochon.documents.path import DocumentPath
+from cabochon.errors import ConfigurationError, DocumentPathError, FetchError
 from cabochon.kit.base_data_source import BaseDataSource, parse_data_sources
 from cabochon.plugins.installed import Plugins
 from cabochon.schemas import DataSourceConfig
 from cabochon.settings.core import CoreSettings, load_settings
-from cabochon.sync.rules.update import EntryState, Update
-from cabochon.transactions.records import TransactionRecord
 from cabochon.urls import masked_url
 
 __all__ = ["EntryOutcome", "sync"]
@@ -101,32 +101,45 @@ async def _read_sources(plugins: Plugins, given: str) -> DataSourceConfig:
 
 
 async def _sync(plugins: Plugins, settings: CoreSettings, wanted: DataSourceConfig) -> list[EntryOutcome]:
-    outcomes: dict[int, EntryOutcome] = {}
     with _progress(len(wanted.entries)) as advance:
-
-        def ended(update: Update, record: TransactionRecord) -> None:
-            if update.source is not None and update.source not in outcomes:
-                outcome = _outcome(update, record)
-                outcomes[update.source] = outcome
-                advance(outcome)
-
-        async with open_agent(plugins, settings, source=BaseDataSource(wanted), observe=ended, alone=True) as agent:
-            await agent.run_until_source_ends()
-    return [outcomes[key] for key in sorted(outcomes)]
+        outcomes = _Outcomes(advance)
+        async with open_agent(plugins, settings, source=BaseDataSource(wanted), alone=True) as agent:
+            with agent.context.traces.sent_to(outcomes):
+                await agent.run_until_source_ends()
+    return [outcomes.by_source[key] for key in sorted(outcomes.by_source)]
 
 
-def _outcome(update: Update, record: TransactionRecord) -> EntryOutcome:
-    entry = update.entries[0]
-    spec = entry.spec
+class _Outcomes(Tracer):
+    """Keeps how the first try of each base data source went."""
+
+    def __init__(self, advance: Callable[[EntryOutcome], None]) -> None:
+        self.by_source: dict[int, EntryOutcome] = {}
+        self._advance = advance
+
+    def update_ended(self, trace: UpdateTrace) -> None:
+        if trace.source is not None and trace.source not in self.by_source:
+            self.by_source[trace.source] = outcome = _outcome(trace, trace.entries[0])
+            self._advance(outcome)
+
+
+def _outcome(trace: UpdateTrace, entry: EntryTrace) -> EntryOutcome:
     return EntryOutcome(
-        url=masked_url(spec.url) if spec is not None else "",
-        dst_path=str(entry.path),
+        url=entry.url,
+        dst_path=_plain(entry.dst_path),
         fetched=entry.fetched,
-        saved=entry.state in {EntryState.SAVED, EntryState.MOOT},
-        bytes=len(entry.raw or b""),
-        seconds=round(record.ended_at - record.created_at, 3),
-        error=record.error,
+        saved=entry.saved,
+        bytes=entry.size_bytes or 0,
+        seconds=round(trace.period.ended - trace.period.began, 3),
+        error=trace.error,
     )
+
+
+def _plain(dst_path: str) -> str:
+    """Spell a path as the engine has it; what is no path stays as it is."""
+    try:
+        return str(DocumentPath.parse(dst_path))
+    except DocumentPathError:
+        return dst_path
 
 
 class _progress:  # noqa: N801 - reads as the function that it is used as

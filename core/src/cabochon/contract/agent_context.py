@@ -7,25 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from cabochon.contract.agent_parts import Callbacks, PolicyStoreWrites, SourceSwitch, TraceFeed
     from cabochon.contract.metrics import Metrics
     from cabochon.contract.policy_store import StoreTraits
-    from cabochon.sync.intake.connectivity import Connectivity
-    from cabochon.sync.intake.transactional_store import TransactionalStore
-    from cabochon.sync.outcome.reports import CallbackRegister
-    from cabochon.sync.outcome.traces import Traces
     from cabochon.transactions.log import TransactionLog
 
 __all__ = ["AgentContext", "AsgiApp", "HostedRoutes"]
 
-
 _Message: TypeAlias = MutableMapping[str, Any]
-
 
 AsgiApp: TypeAlias = Callable[
     [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
 ]
-
-
 """An ASGI 3 application."""
 
 
@@ -67,14 +60,14 @@ class AgentContext:
         connectivity: the switch between the agent and its update source: `disable`, `enable`.
     """
 
-    policy_store: TransactionalStore
+    policy_store: PolicyStoreWrites
     policy_store_type: str
     store_traits: StoreTraits
     log: Callable[[], TransactionLog]
-    callbacks: CallbackRegister
+    callbacks: Callbacks
     metrics: Metrics
-    traces: Traces
+    traces: TraceFeed
     refresh_data: Callable[[], Awaitable[None]]
     refresh_policies: Callable[[], Awaitable[None]]
     http_routes: Callable[[], Sequence[HostedRoutes]]
-    connectivity: Connectivity
+    connectivity: SourceSwitch

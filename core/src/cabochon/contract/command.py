@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic_settings import BaseSettings
 
 if TYPE_CHECKING:
     import click
 
+__all__ = ["RESERVED_COMMANDS", "CommandType"]
 
-__all__ = ["CommandType"]
+RESERVED_COMMANDS: Final = ("agent", "config", "plugins", "sync")
+"""Names that no plugin can have: they are the core's own commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

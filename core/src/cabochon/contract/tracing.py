@@ -28,6 +28,7 @@ class EntryTrace:
         fetch: the fetch with all of its tries; None if there was none.
         fetched: whether its data is there.
         saved: whether it is in force, or something newer that covers it.
+        moot: whether something newer covered it before it was written: then it was dropped.
         error: why not; "" if it is.
         size_bytes: the size of its JSON; None if it was not had.
         traceparent: the W3C trace context among the headers of its `config`; None if there is none.
@@ -40,6 +41,7 @@ class EntryTrace:
     fetch: Period | None = None
     fetched: bool
     saved: bool
+    moot: bool = False
     error: str = ""
     size_bytes: int | None = None
     traceparent: str | None = None
@@ -52,6 +54,7 @@ class UpdateTrace:
     Attributes:
         update_id: as published; the entries of one base load share one.
         kind: "live", "base", "periodic", "retry", or "caller" for a transaction of a plugin.
+        source: which of the base data sources it loads, from 0 in their order; None for none of them.
         number: the agent's own, in the order of arrival.
         period: from the arrival to the end.
         entries: in the order of the update.
@@ -62,6 +65,7 @@ class UpdateTrace:
 
     update_id: str
     kind: str
+    source: int | None = None
     number: int
     period: Period
     entries: tuple[EntryTrace, ...]

@@ -69,7 +69,7 @@ SourceEvent: TypeAlias = Connected | Disconnected | DataUpdateReceived | PolicyC
 class UpdateSource(ABC):
     """An open update source. The core iterates `events` from one task, and anew if it has raised or was closed.
 
-    It is closed while an operator has cut the agent off (`Connectivity`), and when the agent stops.
+    It is closed while an operator has cut the agent off (`SourceSwitch`), and when the agent stops.
     """
 
     topics: Sequence[str] = ()

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 import structlog
 from pydantic_settings import BaseSettings
 
-from cabochon.cli.commands import CORE_COMMANDS
 from cabochon.contract.backbone import BackboneType
 from cabochon.contract.callback_reporter import CallbackReporterType
-from cabochon.contract.command import CommandType
+from cabochon.contract.command import RESERVED_COMMANDS, CommandType
 from cabochon.contract.fetcher import FetcherType
 from cabochon.contract.hookspecs import PROJECT
 from cabochon.contract.http_routes import HttpRoutesType
@@ -64,7 +63,7 @@ class Plugins:
         self.installed: tuple[InstalledPlugin, ...] = tuple(installed)
         """All plugins, sorted by name."""
         self.conflicts, contested = find_conflicts(
-            installed, offers, reserved=[(kinds.COMMANDS.word, name) for name in CORE_COMMANDS]
+            installed, offers, reserved=[(kinds.COMMANDS.word, name) for name in RESERVED_COMMANDS]
         )
         """What is claimed more than once, one line each; none of the claimants can be used."""
         self._offered: dict[str, ByName[Any]] = {

@@ -81,10 +81,7 @@ class PipelineParts:
 
 
 class Pipeline:
-    """One agent's sync. `run` it once; `stop` ends it, the last commit within 5 s and the last reports within 3 s.
-
-    `observe` is called, synchronously, with every update that ends; it must be quick and may not raise.
-    """
+    """One agent's sync. `run` it once; `stop` ends it, the last commit within 5 s and the last reports within 3 s."""
 
     def __init__(
         self,
@@ -94,7 +91,6 @@ class Pipeline:
         metrics: Metrics | None = None,
         random: Random | None = None,
         wall: Callable[[], float] = time.time,
-        observe: Callable[[Update, TransactionRecord], None] | None = None,
     ) -> None:
         self.metrics = metrics if metrics is not None else Metrics()
         self.traces = Traces(self.metrics, wall)
@@ -127,7 +123,7 @@ class Pipeline:
         book: RetryBook[Reported] = RetryBook(self._backoff(1.0, settings.fetch_retry_max_wait.total_seconds()))
         self._follow_ups = FollowUps(self._scheduler, book, self.reporting, self.metrics, clock=anyio.current_time)
         self.under_way = UnderWay()
-        self._endings = Endings(self._follow_ups, self.under_way, self.metrics, observe)
+        self._endings = Endings(self._follow_ups, self.under_way, self.metrics)
         self._writer = PolicyWriter(
             store, policies, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
         )

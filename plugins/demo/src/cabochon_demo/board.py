@@ -37,9 +37,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A transaction that has ended; `at` is on the clock of `time.monotonic`."""
+    """A transaction that has ended; `at` is on the clock of `time.monotonic`. Only updates of data have a number."""
 
-    number: int
+    number: int | None = None
     id: str
     kind: str
     what: str

@@ -55,7 +55,7 @@ async def source_fails(stage: Stage) -> None:
     log = stage.log()
     stage.keep(
         "the failure shows: not healthy, out of sync at that path",
-        not landed.record.success and not log.healthy and stage.out_of_sync() == ["/resources/robot-kestrel"],
+        not landed.success and not log.healthy and stage.out_of_sync() == ["/resources/robot-kestrel"],
     )
     stage.keep("the entry beside it has landed", await stage.document("resources", "report-kestrel") == report)
     await stage.say("nobody does anything: the agent tries again")
@@ -89,9 +89,7 @@ async def receiver_fails(stage: Stage) -> None:
     await stage.landed("declassify", {"dst_path": "/resources/robot-kestrel", "data": robot})
     await stage.until(lambda: bool(stage.server.refused("declassify", failing)))
     following = await stage.landed("following", {"dst_path": "/resources/robot-kestrel", "data": robot})
-    stage.keep(
-        "the next update does not wait for the callback", following.record.success, f"{following.took_ms:.1f} ms"
-    )
+    stage.keep("the next update does not wait for the callback", following.success, f"{following.took_ms:.1f} ms")
     beside = await stage.until(lambda: len(stage.server.accepted("following", other)) == 1)
     stage.keep(f"neither does {other}", beside is not None and not stage.server.accepted("declassify", failing))
     await stage.say(f"{failing} is told again, after a pause")

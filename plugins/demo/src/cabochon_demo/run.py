@@ -131,12 +131,11 @@ async def _stage(
                 store=store,
                 source=source,
                 listeners={"demo": watch},
-                observe=watch.observe,
                 alone=True,
             ) as agent,
             anyio.create_task_group() as tasks,
         ):
-            with show:
+            with show, agent.context.traces.sent_to(watch):
                 await tasks.start(agent.run)
                 yield Stage(
                     board=board,

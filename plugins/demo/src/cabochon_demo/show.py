@@ -73,7 +73,8 @@ class PlainShow(Show):
         """Write the transaction."""
         self.catch_up()
         how = "ok" if ended.success else f"failed: {ended.error}"
-        self._line(f"      transaction {ended.number} {ended.kind} {ended.id}: {ended.what}: {how}")
+        name = " ".join(str(part) for part in (ended.number, ended.kind, ended.id) if part is not None)
+        self._line(f"      transaction {name}: {ended.what}: {how}")
 
     def delivered(self, delivery: Delivery) -> None:
         """Write the delivery."""

@@ -13,11 +13,11 @@ import anyio
 import msgspec
 
 from cabochon import DocumentPath
+from cabochon.contract.tracing import UpdateTrace
 from cabochon.documents.json_values import decode
 from cabochon.schemas import DataUpdate
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon.transactions.log import TransactionLog
-from cabochon.transactions.records import TransactionRecord
 from cabochon_demo.board import Board, Promise, Step
 from cabochon_demo.company import COLLECTIONS, Company
 from cabochon_demo.server import RECEIVERS, Server
@@ -34,10 +34,15 @@ _OF_SYSTEM = re.compile(r"^package system\b", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """An update that has ended: its record, and the milliseconds since it was published."""
+    """An update that has ended: its trace, and the milliseconds since it was published."""
 
-    record: TransactionRecord
+    trace: UpdateTrace
     took_ms: float
+
+    @property
+    def success(self) -> bool:
+        """Whether all of it is in force."""
+        return not self.trace.error
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,10 +113,10 @@ class Stage:
         Raises:
             TimeoutError: it did not end.
         """
-        if await self.until(lambda: update_id in self.watch.records) is None:
+        if await self.until(lambda: update_id in self.watch.updates) is None:
             raise TimeoutError(f"the update {update_id} did not end within {PATIENCE_S:g} s")
-        at, record = self.watch.records[update_id]
-        return Landed(record, (at - since) * 1000)
+        at, trace = self.watch.updates[update_id]
+        return Landed(trace, (at - since) * 1000)
 
     async def until(self, condition: Callable[[], bool | Awaitable[bool]]) -> float | None:
         """Wait for something; return the seconds that it took, None if it does not come about."""

@@ -86,7 +86,7 @@ async def someone_is_promoted(stage: Stage) -> None:
     landed = await stage.landed("promote-again", {"dst_path": path, "save_method": "PATCH", "data": wrong})
     stage.keep(
         "a patch that does not fit changes nothing, not even with its first operation",
-        not landed.record.success and await stage.document("users", _HIRED) == user,
+        not landed.success and await stage.document("users", _HIRED) == user,
     )
     stage.keep("and the health says so: not healthy, out of sync at that path", _sick_at(stage, path))
     await stage.beat()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from cabochon import Change, TransactionListener
-from cabochon.sync.rules.update import Entry, EntryState, Kind, Update
+from cabochon.contract.tracing import EntryTrace, Tracer, UpdateTrace
 from cabochon.transactions.log import TransactionLog
 from cabochon.transactions.records import TransactionRecord
 from cabochon_demo.board import Board, Ended, Lamps
@@ -17,19 +17,19 @@ __all__ = ["Watch"]
 _SHORT = 8
 
 
-class Watch(TransactionListener):
+class Watch(TransactionListener, Tracer):
     """Writes nothing; puts down what it hears.
 
     Attributes:
         ready_was: what each commit said of `ready`, in their order.
-        records: the records of the updates that have ended by their ids, each with the time of `time.monotonic`.
+        updates: the data updates that have ended by their ids, each with the time of `time.monotonic`.
     """
 
     def __init__(self, board: Board, show: Show) -> None:
         self._board = board
         self._show = show
         self.ready_was: list[bool] = []
-        self.records: dict[str, tuple[float, TransactionRecord]] = {}
+        self.updates: dict[str, tuple[float, UpdateTrace]] = {}
 
     def committing(self, records: Sequence[TransactionRecord], log: TransactionLog) -> Sequence[Change]:
         """Look at the log as it is about to be written."""
@@ -38,24 +38,41 @@ class Watch(TransactionListener):
         self._board.light(Lamps.of(log))
         return ()
 
-    def observe(self, update: Update, record: TransactionRecord) -> None:
-        """Put down an update that has ended."""
+    def update_ended(self, trace: UpdateTrace) -> None:
+        """Put down a data update that has ended."""
         now = time.monotonic()
-        self.records[record.id] = (now, record)
-        made_up = record.transaction_type == "policy" or update.kind is Kind.BASE
-        ended = Ended(
-            number=update.number,
-            id=record.id[:_SHORT] if made_up else record.id,
-            kind="policy" if record.transaction_type == "policy" else update.kind.name.lower().replace("_", " "),
-            what=", ".join(map(_what, update.entries)) or "policies",
-            success=record.success,
-            error=record.error,
-            at=now,
+        self.updates[trace.update_id] = (now, trace)
+        self._show_end(
+            Ended(
+                number=trace.number,
+                id=trace.update_id[:_SHORT] if trace.kind == "base" else trace.update_id,
+                kind=trace.kind.replace("_", " "),
+                what=", ".join(map(_what, trace.entries)),
+                success=not trace.error,
+                error=trace.error,
+                at=now,
+            )
         )
+
+    async def ended(self, record: TransactionRecord, log: TransactionLog) -> None:
+        """Put down policies that have ended; of data updates the traces say more."""
+        del log
+        if record.transaction_type == "policy":
+            self._show_end(
+                Ended(
+                    id=record.id[:_SHORT],
+                    kind="policy",
+                    what="policies",
+                    success=record.success,
+                    error=record.error,
+                    at=time.monotonic(),
+                )
+            )
+
+    def _show_end(self, ended: Ended) -> None:
         self._board.ended(ended)
         self._show.transaction(ended)
 
 
-def _what(entry: Entry) -> str:
-    overtaken = " overtaken, dropped" if entry.state is EntryState.MOOT else ""
-    return f"{entry.method} {entry.path}{overtaken}"
+def _what(entry: EntryTrace) -> str:
+    return f"{entry.save_method} {entry.dst_path}{' overtaken, dropped' if entry.moot else ''}"

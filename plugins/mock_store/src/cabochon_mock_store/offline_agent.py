@@ -15,12 +15,12 @@ from typing import Any
 import anyio
 import msgspec
 
-from cabochon import DocumentPath, Plugins, load_settings
+from cabochon import DocumentPath, Plugins, TransactionListener, load_settings
 from cabochon.agent.agent import Agent
 from cabochon.agent.opening import open_agent
+from cabochon.contract.tracing import Tracer, UpdateTrace
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval, DataUpdate, PolicyBundle, RegoModule
 from cabochon.settings.core import CoreSettings
-from cabochon.sync.rules.update import Kind, Update
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon.transactions.log import TransactionLog
 from cabochon.transactions.records import TransactionRecord
@@ -43,6 +43,33 @@ _QUICK = {
 }
 
 
+class Diary(TransactionListener, Tracer):
+    """Keeps what has ended, each with its record: by then the trace has said whether it was a live update.
+
+    Attributes:
+        records: of every transaction, in order.
+        live: how many live updates have ended, by their ids.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[TransactionRecord] = []
+        self.live: Counter[str] = Counter()
+        self._live_numbers: set[int] = set()
+
+    def update_ended(self, trace: UpdateTrace) -> None:
+        """Take note that the update with this number is a live one."""
+        if trace.kind == "live":
+            self._live_numbers.add(trace.number)
+
+    async def ended(self, record: TransactionRecord, log: TransactionLog) -> None:
+        """Keep the record."""
+        del log
+        self.records.append(record)
+        if record.number in self._live_numbers:
+            self._live_numbers.discard(record.number)
+            self.live[record.id] += 1
+
+
 class AsyncOfflineAgent:
     """A running agent, its engine and its world. Documents go in and come out as plain Python values.
 
@@ -51,12 +78,12 @@ class AsyncOfflineAgent:
         transactions: the record of every transaction that has ended, in order.
     """
 
-    def __init__(self, engine: MockEngine, world: InMemoryWorld, source: InProcessSource) -> None:
+    def __init__(self, engine: MockEngine, world: InMemoryWorld, source: InProcessSource, diary: Diary) -> None:
         self.engine = engine
-        self.transactions: list[TransactionRecord] = []
+        self.transactions = diary.records
+        self._ended = diary.live
         self._world = world
         self._source = source
-        self._ended: Counter[str] = Counter()
         self._published: Counter[str] = Counter()
         self._agent: Agent | None = None
 
@@ -209,12 +236,6 @@ class AsyncOfflineAgent:
         """Take note of the agent."""
         self._agent = agent
 
-    def observe(self, update: Update, record: TransactionRecord) -> None:
-        """Take note of an update that has ended."""
-        self.transactions.append(record)
-        if update.kind is Kind.LIVE:
-            self._ended[record.id] += 1
-
     def _quiet(self) -> bool:
         log = self.log
         metrics = self._running.pipeline.metrics.snapshot()
@@ -267,7 +288,8 @@ async def open_offline_agent(
         base_data=DataSourceConfig(entries=entries), bundle=None if policies is None else policy_bundle(policies)
     )
     engine = MockEngine() if engine is None else engine
-    offline = AsyncOfflineAgent(engine, world, source)
+    diary = Diary()
+    offline = AsyncOfflineAgent(engine, world, source, diary)
     loaded = Plugins.of(("mock-store", mock_store), ("in-memory", world), *plugins)
     async with (
         open_agent(
@@ -276,14 +298,15 @@ async def open_offline_agent(
             environ=environ,
             store=engine.store(),
             source=source,
-            observe=offline.observe,
+            listeners={"diary": diary},
         ) as agent,
         anyio.create_task_group() as tasks,
     ):
         offline.started(agent)
-        await tasks.start(agent.run)
-        await offline.until(lambda: offline.log.ready, "the agent is ready")
-        yield offline
+        with agent.context.traces.sent_to(diary):
+            await tasks.start(agent.run)
+            await offline.until(lambda: offline.log.ready, "the agent is ready")
+            yield offline
         agent.stop()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import anyio
 import structlog
 
@@ -40,17 +38,10 @@ class Caller:
 class Endings:
     """Told by the committer, synchronously, of every update that ends; never waits."""
 
-    def __init__(
-        self,
-        follow_ups: FollowUps,
-        under_way: UnderWay,
-        metrics: Metrics,
-        observe: Callable[[Update, TransactionRecord], None] | None = None,
-    ) -> None:
+    def __init__(self, follow_ups: FollowUps, under_way: UnderWay, metrics: Metrics) -> None:
         self._follow_ups = follow_ups
         self._under_way = under_way
         self._metrics = metrics
-        self._observe = observe
         metrics.gauge("updates.under_way", lambda: under_way.updates)
         metrics.gauge("updates.waiting_for_retry", lambda: len(follow_ups.book))
 
@@ -59,8 +50,6 @@ class Endings:
         self._under_way.ended(update)
         if record is not None:
             self._tell(update, record)
-            if self._observe is not None:
-                self._observe(update, record)
         self._follow_ups.settle_older(update)
         if update.ending is not None:
             update.ending.ended(update, record)

@@ -15,7 +15,7 @@ import structlog
 from cabochon.contract.metrics import Metrics
 from cabochon.contract.tracing import AnyTrace, EntryTrace, Period, PolicyTrace, ReportTrace, Tracer, UpdateTrace
 from cabochon.schemas import DataSourceEntry
-from cabochon.sync.rules.update import Entry, Update
+from cabochon.sync.rules.update import Entry, EntryState, Update
 from cabochon.urls import masked_url
 
 __all__ = ["Traces"]
@@ -78,6 +78,7 @@ class Traces:
             UpdateTrace(
                 update_id=update.id,
                 kind=update.kind.name.lower(),
+                source=update.source,
                 number=update.number,
                 period=Period(update.arrived_at, ended_at),
                 entries=entries,
@@ -98,6 +99,7 @@ def _entry_trace(entry: Entry) -> EntryTrace:
         fetch=None if entry.fetch_times is None else Period(*entry.fetch_times),
         fetched=entry.fetched,
         saved=entry.saved_for_its_publisher,
+        moot=entry.state is EntryState.MOOT,
         error="" if entry.error is None else str(entry.error),
         size_bytes=None if entry.raw is None else len(entry.raw),
         traceparent=None if spec is None else _traceparent(spec),
