@@ -75,6 +75,7 @@ def _routes(rooms: Rooms, delivery: Delivery, port: int) -> list[BaseRoute]:
         base_data=settings.data.base_data(port),
         publish=rooms.hub.publish,
         permit=permits.enter,
+        visible=permits.visible,
         permit_publishing=permits.publish,
         reported=delivery.reported,
     )

@@ -8,16 +8,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import structlog
+from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from cabochon import BackboneError, NewRecord
-from cabochon.schemas import DataUpdate, DataUpdateReport, ServerDataSourceConfig
+from cabochon.schemas import DataSourceConfig, DataUpdate, DataUpdateReport, ServerDataSourceConfig
 from cabochon.urls import masked_url
 from cabochon_opal_server.data.publishing import InvalidUpdateError, prepared, record_of
 from cabochon_opal_server.data.settings import DataSettings
+from cabochon_opal_server.pubsub.topics import expanded
 from cabochon_opal_server.web.answers import json_answer, operation, unprocessable
 from cabochon_opal_server.web.bodies import body_as
 
@@ -39,6 +41,7 @@ class DataParts:
         base_data: what clients load when they connect.
         publish: puts a record into the log and returns its number.
         permit: raises HTTPException unless the request's token may be used here at all.
+        visible: the same, and tells which topics the token may follow; None for all.
         permit_publishing: raises HTTPException unless the request's token may publish to these topics.
         reported: told of each report.
     """
@@ -46,6 +49,7 @@ class DataParts:
     base_data: ServerDataSourceConfig
     publish: Callable[[NewRecord], Awaitable[int]]
     permit: Callable[[Request], None]
+    visible: Callable[[Request], Callable[[str], bool] | None]
     permit_publishing: Callable[[Request, tuple[str, ...]], None]
     reported: Callable[[Request, DataUpdateReport], None]
 
@@ -99,15 +103,21 @@ def sources_endpoint(parts: DataParts) -> Callable[[Request], Awaitable[Response
     """Make the endpoint that says what agents load when they come."""
 
     async def data_sources(request: Request) -> Response:
-        parts.permit(request)
+        sees = parts.visible(request)
         if parts.base_data.config is not None:
-            log.info("data_sources.served", entries=len(parts.base_data.config.entries))
-            return json_answer(parts.base_data.config)
+            config = parts.base_data.config if sees is None else _seen(parts.base_data.config, sees)
+            log.info("data_sources.served", entries=len(config.entries))
+            return json_answer(config)
         url = parts.base_data.external_source_url or ""
         log.info("data_sources.redirected", url=masked_url(url))
         return RedirectResponse(_with_token(url, request.headers.get("authorization", "")), 307)
 
     return data_sources
+
+
+def _seen(config: DataSourceConfig, sees: Callable[[str], bool]) -> DataSourceConfig:
+    """Leave out what is for other topics: credentials stand in its configuration."""
+    return replace(config, entries=tuple(one for one in config.entries if any(map(sees, expanded(one.topics)))))
 
 
 def _with_token(url: str, authorization: str) -> str:

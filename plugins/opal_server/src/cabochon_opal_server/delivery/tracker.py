@@ -264,7 +264,7 @@ def key_of(server: str, name: str) -> str:
 
 
 def _name_of(client: Client) -> str:
-    return client.agent or client.client_id
+    return client.name
 
 
 def _rank(agent: AgentState) -> tuple[bool, float]:

@@ -7,8 +7,12 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from cabochon_opal_server.pubsub.messages import Counted, Progress
 from cabochon_opal_server.pubsub.subscriber import Subscriber
+
+log = structlog.get_logger()
 
 __all__ = ["Client", "ClientWatcher", "Clients"]
 
@@ -23,6 +27,8 @@ class Client:
         client_id: names who is at its other end, as far as it says so: by a query parameter, as the peer's do.
         agent: the name of an agent of ours, "" for anyone else.
         agent_version: what that agent runs.
+        holder: whose token it came with.
+        name: what it is tracked as: its own name, unless that is another holder's while he is connected.
         statistics: names under which it wants to be counted, with what it says beside each.
     """
 
@@ -34,6 +40,7 @@ class Client:
         query: Mapping[str, str],
         agent: str,
         agent_version: str,
+        holder: str = "",
     ) -> None:
         self.subscriber = subscriber
         self.channel_id = uuid.uuid4().hex
@@ -47,6 +54,8 @@ class Client:
             self.client_id = self.query[_CLIENT_ID]
         else:
             self.client_id = f"host:{self.host}:{self.port}" if address else f"opal:{self.channel_id}"
+        self.holder = holder
+        self.name = self.agent or self.client_id
 
 
 class ClientWatcher:
@@ -67,6 +76,8 @@ class Clients:
 
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
+        # Whose each name is, and by how many connections.
+        self._named: dict[str, tuple[str, int]] = {}
 
     def __iter__(self) -> Iterator[Client]:
         """Go through the connections, oldest first."""
@@ -77,12 +88,21 @@ class Clients:
         return len(self._clients)
 
     def add(self, client: Client) -> None:
-        """List a client."""
+        """List a client; one whose name is another's while he is connected gets a name of its own beside it."""
+        holder, count = self._named.get(client.name, (client.holder, 0))
+        if holder != client.holder:
+            log.warning("agent.name_taken", agent=client.name, holder=client.holder)
+            client.name = f"{client.name} ({client.holder})"
+            count = self._named.get(client.name, ("", 0))[1]
+        self._named[client.name] = (client.holder, count + 1)
         self._clients[client.channel_id] = client
 
     def remove(self, client: Client) -> None:
         """List a client no longer."""
         del self._clients[client.channel_id]
+        holder, count = self._named.pop(client.name)
+        if count > 1:
+            self._named[client.name] = (holder, count - 1)
 
     def described(self) -> dict[str, Any]:
         """Say who is connected, by client id, as the peer's `/pubsub_client_info` does."""

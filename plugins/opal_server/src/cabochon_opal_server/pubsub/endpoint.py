@@ -130,12 +130,14 @@ class Endpoint(Handler):
         except HTTPException as err:
             log.warning("client.refused", address=_shown(connection.address), error=str(err.detail))
             return 403, "a valid token is needed\n" if err.status_code == _UNAUTHORIZED else f"{err.detail}\n"
+        connection.subscriber.sees = permissions.sees
         client = Client(
             connection.subscriber,
             address=connection.address,
             query=dict(parse_qsl(url.query)),
             agent=request.headers.get(AGENT_HEADER, "")[:200],
             agent_version=request.headers.get(VERSION_HEADER, "")[:50],
+            holder=permissions.holder,
         )
         session = Session(client, permissions, self._parts)
         conversation = _Conversation(connection, client, session, self._begin, self._leave)

@@ -12,6 +12,7 @@ from cabochon import Backbone, BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
 from cabochon.contract.metrics import Metrics
 from cabochon.errors import LogReplacedError, LogTrimmedError
+from cabochon_opal_server.pubsub.excerpts import bodies_for
 from cabochon_opal_server.pubsub.messages import Resume, notification
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import text_frame
@@ -124,6 +125,15 @@ class Hub:
         self.unsubscribe(subscriber, list(subscriber.topics))
         self._live.pop(subscriber, None)
 
+    async def has_number(self, number: int) -> bool:
+        """Tell whether the log has come to this number.
+
+        Raises:
+            BackboneError: that can't be read now.
+        """
+        # What another server has passed on already may be news to this one.
+        return number <= self.number or number <= (await self._backbone.bounds()).head
+
     async def _can_resume(self, resume: Resume) -> bool:
         if resume.log != self.log_id:
             return False
@@ -149,16 +159,20 @@ class Hub:
 
     def _tell(self, batch: Iterable[LogRecord]) -> None:
         for record in batch:
-            frames: dict[str, bytes] = {}
+            frames: dict[tuple[str, int], bytes] = {}
+            body_for = bodies_for(record)
             told: dict[Subscriber, str] = {}
             for topic in record.topics:
                 for subscriber in self._by_topic.get(topic, ()):
                     told.setdefault(subscriber, topic)
             told.pop(self._senders.pop(record.number, None), None)  # type: ignore[arg-type]
             for subscriber, topic in told.items():
-                if topic not in frames:
-                    frames[topic] = text_frame(notification(topic, record.number, record.body))
-                subscriber.put(frames[topic])
+                body = body_for(subscriber.sees)
+                # Who sees the same is sent the same bytes: each body is made once, and lasts as long as this turn.
+                key = (topic, id(body))
+                if key not in frames:
+                    frames[key] = text_frame(notification(topic, record.number, body))
+                subscriber.put(frames[key])
                 subscriber.number = record.number
             self._metrics.count("messages.sent", len(told))
             self.number = record.number
@@ -168,5 +182,6 @@ class Hub:
     def _offer(self, subscriber: Subscriber, record: LogRecord) -> None:
         topic = next((topic for topic in record.topics if topic in subscriber.topics), None)
         if topic is not None and record.kind == "data":
-            subscriber.put(text_frame(notification(topic, record.number, record.body)))
+            body = bodies_for(record)(subscriber.sees)
+            subscriber.put(text_frame(notification(topic, record.number, body)))
             self._metrics.count("messages.replayed")

@@ -36,11 +36,20 @@ _NAMES_AT_MOST = 16
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a client's token lets it do over the WebSocket, and until when, in Unix seconds."""
+    """What a client's token lets it do over the WebSocket.
+
+    Attributes:
+        subscribe, publish: take topics.
+        sees: tells of a topic whether it may be followed; None for all of them.
+        expires_at: until when, in Unix seconds.
+        holder: whose token it is; "" where there are none.
+    """
 
     subscribe: Callable[[tuple[str, ...]], bool]
     publish: Callable[[tuple[str, ...]], bool]
+    sees: Callable[[str], bool] | None
     expires_at: float
+    holder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +158,11 @@ class Session:
         return _TRUE
 
     async def _progress(self, call: Call) -> Answer:
-        self._parts.watcher.progressed(self._client, arguments_as(Progress, call))
+        progress = arguments_as(Progress, call)
+        if not await self._parts.hub.has_number(max((progress.ended, *progress.above, *progress.failed))):
+            # Nobody has what was not published yet.
+            return self._refused("progress", ())
+        self._parts.watcher.progressed(self._client, progress)
         # All that was to be told up to here is on its way before this answer.
         return self._parts.hub.number, "int"
 

@@ -22,6 +22,7 @@ class Subscriber:
 
     Attributes:
         topics: what it is subscribed to.
+        sees: tells of a topic whether it may be followed; None for all of them.
         number: the last number of the log that it was told, or that was passed over for it.
         sent: how many messages were taken to be sent.
         closed: whether nothing will be sent to it any more.
@@ -31,6 +32,7 @@ class Subscriber:
 
     def __init__(self, *, max_messages: int, max_bytes: int) -> None:
         self.topics: set[str] = set()
+        self.sees: Callable[[str], bool] | None = None
         self.number = 0
         self.sent = 0
         self.closed = False

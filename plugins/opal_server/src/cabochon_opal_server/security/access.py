@@ -31,6 +31,7 @@ class Claims:
         allowed_scopes: the only scopes it may read, manage and publish to; None where it names none: then it reads
             none, and manages all if it is a data source's without permitted topics.
         expires_at: when it ends, in Unix seconds.
+        subject: whose token it is.
         is_open: there are no tokens here: everyone may do everything.
     """
 
@@ -38,6 +39,7 @@ class Claims:
     permitted_topics: frozenset[str] | None = None
     allowed_scopes: frozenset[str] | None = None
     expires_at: float = math.inf
+    subject: str = ""
     is_open: bool = False
 
     def may_subscribe(self, topics: Collection[str]) -> bool:
@@ -109,6 +111,7 @@ class Access:
                 permitted_topics=_texts(found, "permitted_topics"),
                 allowed_scopes=_texts(found, "allowed_scopes"),
                 expires_at=float(found["exp"]),
+                subject=str(found["sub"]),
             )
         except TokenError as err:
             raise refused(str(err)) from err

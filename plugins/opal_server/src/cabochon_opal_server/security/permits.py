@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ __all__ = ["Permits"]
 
 log = structlog.get_logger()
 
+_TOPICS_REMEMBERED = 256
 _NOT_THIS_SCOPE = "this token's allowed_scopes do not have this scope"
 
 
@@ -80,7 +81,28 @@ class Permits:
         if fault is not None:
             raise HTTPException(403, fault)
         claims = self._access.claims(headers.get("Authorization"))
-        return Permissions(partial(self._may_subscribe, claims), claims.may_publish, claims.expires_at)
+        return Permissions(
+            subscribe=partial(self._may_subscribe, claims),
+            publish=claims.may_publish,
+            sees=self._sees(claims),
+            expires_at=claims.expires_at,
+            holder=claims.subject,
+        )
+
+    def visible(self, request: Request) -> Callable[[str], bool] | None:
+        """Let everyone pass whose token is good; tell which topics it may follow, None for all."""
+        return self._sees(self._claims(request))
+
+    def _sees(self, claims: Claims) -> Callable[[str], bool] | None:
+        if claims.is_open or (claims.permitted_topics is None and not self._has_scopes):
+            return None
+
+        @lru_cache(_TOPICS_REMEMBERED)
+        def sees(topic: str) -> bool:
+            """Tell it quickly: it is asked for each topic of each update."""
+            return self._may_subscribe(claims, (topic,))
+
+        return sees
 
     def _claims(self, request: Request) -> Claims:
         return self._access.claims(request.headers.get("authorization"))
