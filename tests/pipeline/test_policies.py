@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cabochon import Changes, DeletePolicy, PolicyChanged, Write
+from cabochon_mock_store import MockPolicyStore
 
 from .conftest import Start
 
@@ -82,7 +83,7 @@ async def test_refresh_writes_policies_that_the_engine_should_hold_anyway(start:
     """
     async with start(policies=GOOD) as running:
         await running.until(lambda: running.engine.get("/system/opal/ready"), "ready")
-        await running.engine.store().commit(Changes((Write("by hand", (DeletePolicy("a.rego"),)),)))
+        await MockPolicyStore(running.engine).commit(Changes((Write("by hand", (DeletePolicy("a.rego"),)),)))
         assert ["b.rego"] == list(running.engine.policies)
 
         await running.pipeline.refresh_policies()

@@ -423,7 +423,7 @@ async def a_world(
     source = source if source is not None else ScriptedSource()
     fetcher, recorder = ScriptedFetcher(), Recorder()
     async with anyio.create_task_group() as tasks:
-        opened = store(engine, tasks) if store is not None else engine.store()
+        opened = store(engine, tasks) if store is not None else MockPolicyStore(engine)
         parts = PipelineParts(
             store=opened,
             source=source,

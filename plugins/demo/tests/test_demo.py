@@ -79,7 +79,7 @@ def broken(outcome: Outcome) -> list[str]:
 
 async def test_every_promise_is_kept() -> None:
     """With a store that keeps its contract, on each event loop."""
-    outcome = await play(lambda: MockEngine().store())
+    outcome = await play(lambda: MockPolicyStore(MockEngine()))
 
     assert [] == broken(outcome)
     assert outcome.board.held
@@ -203,7 +203,7 @@ async def test_engine_is_opened_twice_where_that_is_possible(monkeypatch: pytest
     wiped: list[object] = []
 
     def open_one() -> MockPolicyStore:
-        opened.append(engine.store())
+        opened.append(MockPolicyStore(engine))
         return opened[-1]
 
     disasters = import_module("cabochon_demo.disasters")
@@ -224,7 +224,7 @@ async def test_engine_is_opened_twice_where_that_is_possible(monkeypatch: pytest
 
 async def test_plain_lines_tell_the_story(capsys: pytest.CaptureFixture[str]) -> None:
     """Steps, transactions, callbacks and verdicts are lines, in the order in which they happened."""
-    await play(lambda: MockEngine().store(), PlainShow)
+    await play(lambda: MockPolicyStore(MockEngine()), PlainShow)
 
     out = capsys.readouterr().out
     assert all(f"{number}/{len(STORY)} {title}" in out for number, (title, _) in enumerate(STORY, start=1))

@@ -24,7 +24,7 @@ class TestMockStore(DocumentStoreContract):
 
     @pytest.fixture
     def store(self, engine: MockEngine) -> MockPolicyStore:
-        return engine.store()
+        return MockPolicyStore(engine)
 
     @pytest.fixture
     def open_again(self, engine: MockEngine) -> Callable[[], AbstractAsyncContextManager[PolicyStore]]:
@@ -35,7 +35,7 @@ class TestMockStore(DocumentStoreContract):
     def unreachable_store(self) -> MockPolicyStore:
         engine = MockEngine()
         engine.go_down()
-        return engine.store()
+        return MockPolicyStore(engine)
 
 
 class TestMockStoreWithLatency(TestMockStore):
@@ -50,4 +50,4 @@ class TestMockStoreWithoutBlame(TestMockStore):
     @pytest.fixture
     def store(self, engine: MockEngine) -> MockPolicyStore:
         engine.blames = False
-        return engine.store()
+        return MockPolicyStore(engine)

@@ -138,7 +138,7 @@ async def test_fail_next_chooses_its_commits() -> None:
 async def test_engine_that_is_down_answers_nothing_and_keeps_all() -> None:
     """While it is down everything is unavailable; what it held is there when it comes up."""
     engine = MockEngine()
-    store = engine.store()
+    store = MockPolicyStore(engine)
     await store.commit(one(put("/a", 1)))
     engine.go_down()
     questions = [store.health, store.get_policies, store.read_marker, store.owned_paths, store.restart_token]

@@ -20,7 +20,7 @@ from cabochon.documents.json_values import decode, encode
 from cabochon.documents.path import DocumentPath
 from cabochon.transactions.changes import Change, Changes, DeleteData, PatchData, SetData, Write
 from cabochon.transactions.commit_result import Applied, CommitResult
-from cabochon_mock_store import MockEngine
+from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_opa.opening import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa
@@ -72,7 +72,7 @@ async def one_by_one(real: PolicyStore, mock: PolicyStore, group: list[Change]) 
 
 
 async def compare(url: str, group_of_commits: list[list[Change]]) -> None:
-    mock = MockEngine().store()
+    mock = MockPolicyStore(MockEngine())
     async with httpx.AsyncClient(base_url=url) as other, open_opa_store(OpaStoreSettings(policy_store_url=url)) as real:
         (await other.put("/v1/data", json={})).raise_for_status()
         for group in group_of_commits:

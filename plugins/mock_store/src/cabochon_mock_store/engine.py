@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
 import anyio
 
@@ -26,9 +25,6 @@ from cabochon.transactions.changes import (
 from cabochon.transactions.commit_result import Blame, CommitResult
 from cabochon_mock_store.contents import CommitRefused, Contents
 from cabochon_mock_store.documents import MISSING, JsonValue
-
-if TYPE_CHECKING:
-    from cabochon_mock_store.store import MockPolicyStore
 
 __all__ = ["Commit", "MockEngine"]
 
@@ -59,8 +55,8 @@ class _Fault:
 class MockEngine:
     """Policies as text, one JSON document, a marker and the paths that agents own: all in memory.
 
-    Stores come and go (`engine.store()`), the engine stays: an agent's next life meets what the last one left. What a
-    test asks of it (`get`, `fail_next`, `go_down`, ...) is synchronous and works at any time.
+    Stores come and go (`MockPolicyStore(engine)`), the engine stays: an agent's next life meets what the last one left.
+    What a test asks of it (`get`, `fail_next`, `go_down`, ...) is synchronous and works at any time.
 
     Args:
         latency_s: seconds that a commit takes; half of them pass before it lands, half after.
@@ -89,12 +85,6 @@ class MockEngine:
         self._faults: list[_Fault] = []
         self._down = False
         self._resumed: anyio.Event | None = None
-
-    def store(self) -> MockPolicyStore:
-        """Return a new store that is connected to this engine."""
-        from cabochon_mock_store.store import MockPolicyStore  # noqa: PLC0415 # the store knows the engine, too
-
-        return MockPolicyStore(self)
 
     # ------------------------------------------------------------------------------------ what a test looks at
 

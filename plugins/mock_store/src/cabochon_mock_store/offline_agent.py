@@ -27,6 +27,7 @@ from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store import plugin as mock_store
 from cabochon_mock_store.engine import MockEngine
 from cabochon_mock_store.in_memory import InMemoryWorld, ReceivedReport
+from cabochon_mock_store.store import MockPolicyStore
 
 __all__ = ["AsyncOfflineAgent", "open_offline_agent", "policy_bundle"]
 
@@ -296,7 +297,7 @@ async def open_offline_agent(
             loaded,
             load_settings(CoreSettings, environ),
             environ=environ,
-            store=engine.store(),
+            store=MockPolicyStore(engine),
             source=source,
             listeners={"diary": diary},
         ) as agent,
