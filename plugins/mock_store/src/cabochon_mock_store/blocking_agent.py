@@ -13,8 +13,8 @@ from cabochon.schemas import DataUpdate
 from cabochon.transactions.log import TransactionLog
 from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store.engine import MockEngine
-from cabochon_mock_store.in_memory import ReceivedReport
 from cabochon_mock_store.offline_agent import PATIENCE_S, AsyncOfflineAgent, open_offline_agent
+from cabochon_mock_store.outside_world import ReceivedReport
 
 __all__ = ["OfflineAgent", "open_blocking_agent"]
 

@@ -26,7 +26,7 @@ from cabochon.transactions.log import TransactionLog
 from cabochon.transactions.records import TransactionRecord
 from cabochon_mock_store import plugin as mock_store
 from cabochon_mock_store.engine import MockEngine
-from cabochon_mock_store.in_memory import InMemoryWorld, ReceivedReport
+from cabochon_mock_store.outside_world import InMemoryWorld, ReceivedReport
 from cabochon_mock_store.store import MockPolicyStore
 
 __all__ = ["AsyncOfflineAgent", "open_offline_agent", "policy_bundle"]
