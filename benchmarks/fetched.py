@@ -39,7 +39,7 @@ from cabochon_mock_store import MockEngine, MockPolicyStore
 from cabochon_mock_store.listener import MockHealthListener
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, opa_binary
 

@@ -41,7 +41,7 @@ from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.health.settings import HealthSettings
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, opa_binary
 

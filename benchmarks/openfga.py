@@ -32,7 +32,7 @@ from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, RegoMod
 from cabochon.settings.core import CoreSettings, LogSettings
 from cabochon.sync.pipeline import Pipeline, PipelineParts
 from cabochon_openfga.api import OpenFgaApi
-from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.open_store import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import ENGINE, RealOpenFga
 from cabochon_openfga.tuples import WireTuple

@@ -23,7 +23,7 @@ from cabochon.kit.http.auth import ClientCredentials
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
 from cabochon.transactions.changes import Changes, SetData, Write
 from cabochon_opa.client import AnswerLostError
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, free_port
 

@@ -13,7 +13,7 @@ import pytest
 from cabochon.contract.policy_store import PolicyStore
 from cabochon.testing.policy_store_contract import DocumentStoreContract
 from cabochon_opa.bundle.opa_config import bundle_config
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore
 from cabochon_opa.testing import RealOpa, free_port

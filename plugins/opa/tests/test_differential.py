@@ -21,7 +21,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.transactions.changes import Change, Changes, DeleteData, PatchData, SetData, Write
 from cabochon.transactions.commit_result import Applied, CommitResult
 from cabochon_mock_store import MockEngine, MockPolicyStore
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa
 

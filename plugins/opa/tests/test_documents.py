@@ -27,7 +27,7 @@ from cabochon.transactions.changes import (
     Write,
 )
 from cabochon.transactions.commit_result import STATE, Applied, Blame
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore
 from cabochon_opa.testing import RealOpa

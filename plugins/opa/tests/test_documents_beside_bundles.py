@@ -13,7 +13,7 @@ from cabochon.documents.json_values import decode
 from cabochon.documents.path import DocumentPath
 from cabochon.transactions.changes import Changes, ReplacePolicies, SetData, Write
 from cabochon_opa.bundle.opa_config import bundle_config
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore
 from cabochon_opa.testing import RealOpa, free_port

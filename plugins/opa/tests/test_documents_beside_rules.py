@@ -12,7 +12,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import PathConflictError
 from cabochon.transactions.changes import Change, Changes, DeleteData, SetData, Write
 from cabochon.transactions.commit_result import Applied, Blame, CommitResult
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.store import OpaPolicyStore
 from cabochon_opa.testing import RealOpa

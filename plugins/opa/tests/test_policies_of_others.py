@@ -15,7 +15,7 @@ from cabochon.errors import StoreRejectedError
 from cabochon.settings.core import load_settings
 from cabochon.transactions.changes import Changes, ReplacePolicies, SetPolicy, Write
 from cabochon_opa.client import AnswerLostError
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.rest import RestDelivery
 from cabochon_opa.settings import OpaStoreSettings

@@ -10,7 +10,7 @@ import pytest
 from cabochon.errors import ConfigurationError
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.settings.core import load_settings
-from cabochon_opa.opening import open_opa_store
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 
 TYPE = "OPAL_POLICY_STORE_AUTH_TYPE"

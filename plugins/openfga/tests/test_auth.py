@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from cabochon.errors import StoreUnavailableError
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
-from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.open_store import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import RealOpenFga
 

@@ -12,7 +12,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.testing.fact_store_contract import FactStoreContract
 from cabochon.testing.real_engine import free_port
 from cabochon.transactions.changes import Changes, ReplacePolicies, SetData, Write
-from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.open_store import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.store import OpenFgaPolicyStore
 from cabochon_openfga.testing import RealOpenFga

@@ -16,7 +16,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError
 from cabochon.transactions.changes import Changes, SetData, Write
 from cabochon.transactions.commit_result import Refused
-from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.open_store import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import RealOpenFga
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from cabochon.errors import ConfigurationError, StoreUnavailableError
-from cabochon_openfga.opening import open_openfga_store
+from cabochon_openfga.open_store import open_openfga_store
 from cabochon_openfga.settings import OpenFgaStoreSettings
 from cabochon_openfga.testing import RealOpenFga
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from cabochon import BackboneError, ConfigurationError, LogReplacedError
 from cabochon.testing.backbone_contract import data, followed, read_all
-from cabochon_redis_backbone.opening import open_redis_log
+from cabochon_redis_backbone.open_log import open_redis_log
 from cabochon_redis_backbone.settings import RedisBackboneSettings
 from cabochon_redis_backbone.testing import RedisServer
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from cabochon import HttpRoutesType, PolicyStoreType, ServiceType, TransactionListenerType, hookimpl
+from cabochon_opa.config_route import policy_store_routes
 from cabochon_opa.health.listener import health_listener_type
 from cabochon_opa.inline.sandbox import sandbox
 from cabochon_opa.inline.service import inline_opa_service
-from cabochon_opa.opening import open_opa_store
-from cabochon_opa.policy_store_details import policy_store_routes
+from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings, own_addresses
 
 __all__ = ["cabochon_http_routes", "cabochon_policy_stores", "cabochon_services", "cabochon_transaction_listeners"]

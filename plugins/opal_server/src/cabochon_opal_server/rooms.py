@@ -9,7 +9,7 @@ import structlog
 from cabochon import Backbone
 from cabochon.contract.metrics import Metrics
 from cabochon_opal_server.all_settings import RoomSettings
-from cabochon_opal_server.policy.opening import clones_of, repository_of
+from cabochon_opal_server.policy.configured_repository import clones_of, repository_of
 from cabochon_opal_server.policy.policies import Policies
 from cabochon_opal_server.pubsub.clients import Clients
 from cabochon_opal_server.pubsub.hub import Hub

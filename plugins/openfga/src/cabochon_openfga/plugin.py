@@ -15,7 +15,7 @@ __all__ = ["cabochon_policy_stores", "cabochon_services"]
 @asynccontextmanager
 async def open_store(settings: OpenFgaStoreSettings) -> AsyncGenerator[PolicyStore]:
     """Open the store; what asks OpenFGA is imported only now."""
-    from cabochon_openfga.opening import open_openfga_store  # noqa: PLC0415
+    from cabochon_openfga.open_store import open_openfga_store  # noqa: PLC0415
 
     async with open_openfga_store(settings) as store:
         yield store

@@ -11,7 +11,7 @@ from cabochon_redis_backbone.settings import RedisBackboneSettings
 
 def open_redis(settings: RedisBackboneSettings, url: str) -> AbstractAsyncContextManager[Backbone]:
     """Open the log; the client is imported only now."""
-    from cabochon_redis_backbone.opening import open_redis_log  # noqa: PLC0415
+    from cabochon_redis_backbone.open_log import open_redis_log  # noqa: PLC0415
 
     return open_redis_log(settings, url)
 

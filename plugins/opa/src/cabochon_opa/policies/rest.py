@@ -14,9 +14,9 @@ from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPoli
 from cabochon_opa.client import AnswerLostError, OpaClient
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.delivery import PolicyChange
-from cabochon_opa.policies.known import KnownPolicies
-from cabochon_opa.policies.others import PoliciesOfOthers, Survey
+from cabochon_opa.policies.known_policies import KnownPolicies
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
+from cabochon_opa.policies.policies_of_others import PoliciesOfOthers, Survey
 from cabochon_opa.policies.policy_api import PolicyApi
 from cabochon_opa.policies.transition import Refusals, Transition
 

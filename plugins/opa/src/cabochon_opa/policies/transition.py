@@ -9,7 +9,7 @@ import anyio.to_thread
 import structlog
 
 from cabochon.errors import StoreRejectedError
-from cabochon_opa.policies.known import KnownPolicies
+from cabochon_opa.policies.known_policies import KnownPolicies
 from cabochon_opa.policies.order import in_order, outline, users_of
 
 __all__ = ["Refusals", "Step", "Transition"]

@@ -9,7 +9,7 @@ import pytest
 
 from cabochon import AgentContext, Plugins
 from cabochon.settings.core import load_settings
-from cabochon_opa.policy_store_details import DetailsSettings, policy_store_routes
+from cabochon_opa.config_route import DetailsSettings, policy_store_routes
 
 OAUTH = {
     "OPAL_POLICY_STORE_URL": "https://me:hidden@opa.example:8181",
