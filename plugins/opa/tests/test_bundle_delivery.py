@@ -10,9 +10,8 @@ import pytest
 
 from cabochon import DocumentPath, StoreRejectedError
 from cabochon.contract.powers import PolicyProblem
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.delivery import BundleDelivery
-from cabochon_opa.policies.delivery import PolicyChange
 
 from .bundle_rig import Rig, bundle_rig, modules, until
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.json_values import encode
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.transactions.changes import DeleteData, PatchData, SetData
+from cabochon.transactions.changes import DataChange, DeleteData, PatchData, SetData
 from cabochon.transactions.commit_result import Blame
+from cabochon_opa.data import planner
 from cabochon_opa.data.commit_tree import CommitTree, Kind
 from cabochon_opa.data.known_objects import KnownObjects
-from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
+from cabochon_opa.data.plan import Place, Plan, RefusedChange
 from cabochon_opa.data.planner import overlap, paths_to_ask_for, plan
 
 Path = tuple[str, ...]
@@ -44,6 +46,37 @@ def planned(*changes: DataChange, there: dict[str, Kind] | None = None, known: K
     places = [Place(Blame(number, 0), change) for number, change in enumerate(changes)]
     made = plan(Plan(), places, CommitTree(known or KnownObjects(), asked), overlapping=overlap(places))
     return [(one["op"], one["path"], one.get("value")) for one in json.loads(made.body())]
+
+
+def _table() -> list[tuple[str, str, str]]:
+    rows = [re.split(" {2,}", line.strip()) for line in (planner.__doc__ or "").splitlines() if line.startswith("    ")]
+    return [(has, commit, sent) for has, commit, sent, _because in rows[1:]]
+
+
+def _change(text: str) -> DataChange:
+    match text.split(" "):
+        case ["set", path, value]:
+            return SetData(at(path), value.encode())
+        case ["delete", path]:
+            return DeleteData(at(path))
+        case ["patch", path, op, below, *value]:
+            return patch(path, (op, below, json.loads(value[0]) if value else None))
+        case _:
+            raise ValueError(text)
+
+
+@pytest.mark.parametrize(("has", "commit", "sent"), _table())
+def test_table_of_the_planner_is_true(has: str, commit: str, sent: str) -> None:
+    """
+    The docstring of the planner shows what it does.
+    """
+    there: dict[str, Kind] = {"/a/0": "scalar"}
+    if has in {"array /a", "array /l", "scalar /a"}:
+        there[has.split(" ")[1]] = "array" if has.startswith("array") else "scalar"
+    operations = planned(*map(_change, commit.split("; ")), there=there)
+
+    said = [f"{op} {path}{'' if op == 'remove' else f' {json.dumps(value)}'}" for op, path, value in operations]
+    assert sent.replace(" ", "") == ("; ".join(said) or "-").replace(" ", "")
 
 
 def test_missing_parents_travel_in_the_value() -> None:

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from cabochon.errors import StoreRejectedError
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePolicies, SetPolicy
 from cabochon_opa.client import OpaClient
-from cabochon_opa.policies.delivery import PolicyChange
 from cabochon_opa.policies.rest import RestDelivery
 from cabochon_opa.testing import RealOpa
 

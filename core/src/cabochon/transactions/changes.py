@@ -13,11 +13,13 @@ from cabochon.documents.path import DocumentPath
 __all__ = [
     "Change",
     "Changes",
+    "DataChange",
     "DeleteData",
     "DeletePolicy",
     "Guard",
     "Marker",
     "PatchData",
+    "PolicyChange",
     "ReplacePolicies",
     "SetData",
     "SetPolicy",
@@ -72,7 +74,9 @@ class ReplacePolicies(Struct, frozen=True):
     anew: bool = False
 
 
-Change: TypeAlias = SetData | PatchData | DeleteData | SetPolicy | DeletePolicy | ReplacePolicies
+DataChange: TypeAlias = SetData | PatchData | DeleteData
+PolicyChange: TypeAlias = SetPolicy | DeletePolicy | ReplacePolicies
+Change: TypeAlias = DataChange | PolicyChange
 
 
 def policies_after(policies: Mapping[str, str], changes: Sequence[Change]) -> dict[str, str]:

@@ -13,10 +13,10 @@ from cabochon.transactions.changes import (
     Change,
     Changes,
     DeleteData,
-    DeletePolicy,
     Guard,
     Marker,
     PatchData,
+    PolicyChange,
     ReplacePolicies,
     SetData,
     SetPolicy,
@@ -122,7 +122,7 @@ class Contents:
                 message = f"{path}: this engine has no patch operation {operation.op!r}, only add, remove and replace"
                 raise UnsupportedOperationError(message, path=path)
 
-    def _apply_policy(self, change: SetPolicy | DeletePolicy | ReplacePolicies) -> None:
+    def _apply_policy(self, change: PolicyChange) -> None:
         if isinstance(change, ReplacePolicies):
             self._new_policies = dict(change.policies)
             return

@@ -12,16 +12,7 @@ import anyio
 from cabochon.documents import json_values
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PolicyStoreError, StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.transactions.changes import (
-    Change,
-    Changes,
-    DeleteData,
-    DeletePolicy,
-    Marker,
-    PatchData,
-    SetData,
-    SetPolicy,
-)
+from cabochon.transactions.changes import Change, Changes, DataChange, DeletePolicy, Marker, SetPolicy
 from cabochon.transactions.commit_result import Blame, CommitResult
 from cabochon_mock_store.contents import CommitRefused, Contents
 from cabochon_mock_store.documents import MISSING, JsonValue
@@ -234,7 +225,7 @@ class MockEngine:
         return None, None
 
     def _veto(self, change: Change) -> None:
-        if isinstance(change, SetData | PatchData | DeleteData):
+        if isinstance(change, DataChange):
             reason = None if self.reject_data is None else self.reject_data(change)
             if reason is not None:
                 raise StoreRejectedError(f"{change.path}: {reason}", path=str(change.path))

@@ -12,14 +12,14 @@ from cabochon.contract.policy_store import PolicyStore, StoreTraits
 from cabochon.contract.powers import PolicyProblem
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError, UnsupportedOperationError
-from cabochon.transactions.changes import Change, Changes, Marker, SetPolicy
+from cabochon.transactions.changes import Change, Changes, Marker, PolicyChange, SetPolicy
 from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Refused, Unknown
 from cabochon_opa.client import Answer, AnswerLostError, OpaClient
 from cabochon_opa.data.plan import Place
 from cabochon_opa.data.planner import PATCH_OPERATIONS
 from cabochon_opa.data.writer import DataWriter
 from cabochon_opa.engine_labels import engine_labels
-from cabochon_opa.policies.delivery import PolicyChange, PolicyDelivery
+from cabochon_opa.policies.delivery import PolicyDelivery
 
 __all__ = ["OpaPolicyStore", "SinglePolicies"]
 
@@ -114,7 +114,7 @@ class OpaPolicyStore(PolicyStore):
         documents: list[Place] = []
         for blame, change in _numbered(changes):
             if isinstance(change, SetPolicy):
-                (after if documents and documents[-1].blame.write == STATE else before).append((blame, change))
+                (after if _stands_behind_a_document(documents) else before).append((blame, change))
             elif isinstance(change, PolicyChange):
                 error = UnsupportedOperationError(f"a listener can't do {type(change).__name__} in OPA")
                 return CommitResult.refused(changes, error, blame=blame)
@@ -185,6 +185,15 @@ class OpaPolicyStore(PolicyStore):
     async def export_data(self) -> bytes:
         """Return all documents, with what rules make of them, without `/system`."""
         return bytes(_decoded(await self._client.ask("GET", "/v1/data"), _Exported).result)
+
+
+def _stands_behind_a_document(documents: Sequence[Place]) -> bool:
+    """Tell whether a policy that follows these documents has to wait for them: only behind one of a listener's own.
+
+    Policies beside data are the listeners', whose changes come last. One that a listener puts before its document is
+    in force when that lands; one that it puts behind is written when the patch with all documents has landed.
+    """
+    return bool(documents) and documents[-1].blame.write == STATE
 
 
 def _numbered(changes: Changes) -> Iterator[tuple[Blame, Change]]:

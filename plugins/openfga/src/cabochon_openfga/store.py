@@ -15,9 +15,10 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import AnswerLostError, HeldOtherwiseError, StateLostError
 from cabochon.kit.facts import Call, Facts, FactSetStore, Prune
 from cabochon.kit.http import engine as engine_http
+from cabochon.transactions.changes import PolicyChange
 from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi, TuplePage
 from cabochon_openfga.chosen_store import ChosenStore
-from cabochon_openfga.model.in_force import ModelInForce, PolicyChange
+from cabochon_openfga.model.in_force import ModelInForce
 from cabochon_openfga.tuples import Condition, TupleKey, WireTuple, condition_of, facts_in, wire_tuple
 from cabochon_openfga.witnesses import Witnesses
 

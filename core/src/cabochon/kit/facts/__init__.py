@@ -16,8 +16,8 @@ Here: what is so for every set of facts. Not here: the API of one engine, and do
 from __future__ import annotations
 
 from cabochon.kit.facts.difference import Call
-from cabochon.kit.facts.fact_set_store import FactSetStore, PolicyChange, Prune
+from cabochon.kit.facts.fact_set_store import FactSetStore, Prune
 from cabochon.kit.facts.ledger import UNOWNED, Facts
 from cabochon.kit.facts.parsing import facts_of
 
-__all__ = ["UNOWNED", "Call", "FactSetStore", "Facts", "PolicyChange", "Prune", "facts_of"]
+__all__ = ["UNOWNED", "Call", "FactSetStore", "Facts", "Prune", "facts_of"]

@@ -31,24 +31,21 @@ from cabochon.transactions.changes import (
     Change,
     Changes,
     DeleteData,
-    DeletePolicy,
     PatchData,
+    PolicyChange,
     ReplacePolicies,
     SetData,
-    SetPolicy,
     Write,
 )
 from cabochon.transactions.commit_result import Applied, CommitResult, Outcome, Refused, Unknown
 
-__all__ = ["FactSetStore", "PolicyChange", "Prune"]
+__all__ = ["FactSetStore", "Prune"]
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
 Prune: TypeAlias = Literal["owned", "all"]
 """What goes of the facts that the engine held before: only what a path comes to own, or all that no path owns."""
-
-PolicyChange: TypeAlias = SetPolicy | DeletePolicy | ReplacePolicies
 
 
 class FactSetStore(PolicyStore, Generic[K, A]):
@@ -235,7 +232,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
 
 def _is_of_policies(change: Change) -> TypeGuard[PolicyChange]:
-    return isinstance(change, SetPolicy | DeletePolicy | ReplacePolicies)
+    return isinstance(change, PolicyChange)
 
 
 def _holds_policies(write: Write) -> bool:

@@ -11,12 +11,12 @@ import structlog
 from cabochon.contract.powers import PolicyProblem
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePolicies, SetPolicy
 from cabochon_opa.bundle.activation import Activation
 from cabochon_opa.bundle.archive import Archive, build_archive
 from cabochon_opa.bundle.opa_config import BUNDLE_NAME
 from cabochon_opa.bundle.roots import overlapping, package_of, split_policies
-from cabochon_opa.policies.delivery import DocumentPaths, PolicyChange, PolicyDelivery
+from cabochon_opa.policies.delivery import DocumentPaths, PolicyDelivery
 
 __all__ = ["BundleDelivery"]
 

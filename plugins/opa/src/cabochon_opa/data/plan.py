@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cabochon.errors import StoreRejectedError
-from cabochon.transactions.changes import DeleteData, PatchData, SetData
+from cabochon.transactions.changes import DataChange
 from cabochon.transactions.commit_result import Blame
 from cabochon_opa.data.pointers import pointer_json
 
-__all__ = ["DataChange", "Place", "Plan", "RefusedChange"]
-
-DataChange = SetData | PatchData | DeleteData
+__all__ = ["Place", "Plan", "RefusedChange"]
 
 
 class RefusedChange(Exception):  # noqa: N818 - it carries the error

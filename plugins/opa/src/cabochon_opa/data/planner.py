@@ -1,10 +1,19 @@
 """From the changes of a commit to the operations of one `PATCH /v1/data`. Pure: it asks nobody.
 
-OPA knows add, remove and replace, and makes no parents. So each change is put into operations that fit what is there:
-missing parents travel inside the value that is added at the first of them, and an element of an array is replaced,
-because an `add` would push the others aside. Of several operations at one path OPA keeps the last and judges it by what
-was there before the patch: `add` and `remove` of a new member is a 404 to it, `remove` and `add` of null a member that
-is gone. So where changes of a commit overlap, the planner works out what becomes of them and sends that.
+    OPA has              the commit                       the patch                     because
+    nothing              set /a/b/c 1                     add /a {"b":{"c":1}}          OPA makes no parents
+    nothing              set /a/b 1; set /a/c 2           add /a {"b":1}; add /a/c 2    the first child is to stay
+    array /a             set /a/0 1                       replace /a/0 1                add pushes the others aside
+    scalar /a            set /a 1; delete /a              remove /a                     of two at a path the last counts
+    nothing              set /a 1; delete /a              -                             a remove of what was not there: 404
+    scalar /a            delete /a; set /a null           add /a null                   both as they came leave nothing
+    whatever             patch /d replace /x 1            replace /d/x 1                OPA judges what overlaps nothing
+    array /l             patch /l remove /5; set /l 1     remove /l/5; add /l 1         it may refuse what is covered
+
+OPA knows add, remove and replace. So each change is put into operations that fit what is there: missing parents travel
+inside the value that is added at the first of them. Of several operations at one path OPA keeps the last and judges it
+by what was there before the patch. So where changes of a commit overlap, the planner works out what becomes of them
+and sends that.
 """
 
 from __future__ import annotations
@@ -16,10 +25,10 @@ import msgspec
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError, UnsupportedOperationError
-from cabochon.transactions.changes import DeleteData, PatchData, SetData
+from cabochon.transactions.changes import DataChange, DeleteData, PatchData, SetData
 from cabochon_opa.data.commit_tree import CommitTree
 from cabochon_opa.data.known_objects import KnownObjects
-from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
+from cabochon_opa.data.plan import Place, Plan, RefusedChange
 from cabochon_opa.data.pointers import is_index, looks_like_index
 
 __all__ = ["PATCH_OPERATIONS", "overlap", "paths_to_ask_for", "plan"]
@@ -92,8 +101,8 @@ class _Planner:
         self._plan = plan
         self._tree = tree
         self._overlapping = overlapping
+        # Operations that OPA may refuse: they must be sent, whatever covers them, for then the commit is refused.
         self._unjudged: set[int] = set()
-        """Operations that OPA may refuse: they must be sent, whatever covers them."""
 
     def change(self, place: Place) -> None:
         match place.change:

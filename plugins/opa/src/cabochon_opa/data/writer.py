@@ -11,7 +11,7 @@ import structlog
 
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StateLostError, StoreRejectedError
-from cabochon.transactions.changes import Changes, Guard, Marker, PatchData, SetData
+from cabochon.transactions.changes import Changes, DataChange, Guard, Marker, PatchData, SetData
 from cabochon.transactions.commit_result import CommitResult
 from cabochon_opa.client import Answer, OpaClient
 from cabochon_opa.data import bookkeeping
@@ -20,7 +20,7 @@ from cabochon_opa.data.commit_tree import CommitTree, Kind
 from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.our_documents import OurDocuments
 from cabochon_opa.data.owned_list import OWNED, OwnedList
-from cabochon_opa.data.plan import DataChange, Place, Plan, RefusedChange
+from cabochon_opa.data.plan import Place, Plan, RefusedChange
 from cabochon_opa.data.planner import overlap, paths_to_ask_for, plan
 from cabochon_opa.policies.delivery import PolicyDelivery
 from cabochon_opa.refusals import refusal

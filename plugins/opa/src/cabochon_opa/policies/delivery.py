@@ -7,11 +7,10 @@ from typing import Protocol
 
 from cabochon.contract.powers import PolicyProblem
 from cabochon.documents.path import DocumentPath
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import PolicyChange
 
-__all__ = ["DocumentPaths", "PolicyChange", "PolicyDelivery"]
+__all__ = ["DocumentPaths", "PolicyDelivery"]
 
-PolicyChange = SetPolicy | DeletePolicy | ReplacePolicies
 DocumentPaths = Callable[[], Iterable[DocumentPath]]
 """Gives the paths of all documents that this agent keeps in OPA right now."""
 

@@ -10,10 +10,9 @@ import structlog
 from cabochon.contract.powers import PolicyProblem
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
+from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePolicies, SetPolicy
 from cabochon_opa.client import AnswerLostError, OpaClient
 from cabochon_opa.policies.check import PolicyCheck
-from cabochon_opa.policies.delivery import PolicyChange
 from cabochon_opa.policies.known_policies import KnownPolicies
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.policies_of_others import PoliciesOfOthers, Survey

@@ -10,16 +10,14 @@ import structlog
 
 from cabochon.contract.powers import PolicyProblem
 from cabochon.errors import StoreRejectedError
-from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy, policies_after
+from cabochon.transactions.changes import PolicyChange, policies_after
 from cabochon_openfga.api import OpenFgaApi
 from cabochon_openfga.model.compiler import BadModelError, ModelCompiler
 from cabochon_openfga.model.normal_form import normal_form
 
-__all__ = ["ModelInForce", "PolicyChange"]
+__all__ = ["ModelInForce"]
 
 log = structlog.get_logger()
-
-PolicyChange = SetPolicy | DeletePolicy | ReplacePolicies
 
 
 class ModelInForce:
