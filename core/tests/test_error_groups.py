@@ -3,7 +3,7 @@
 import pytest
 
 from cabochon import ConfigurationError
-from cabochon.error_groups import bare_configuration_errors, configuration_error_in
+from cabochon.error_groups import bare_configuration_errors, configuration_error_in, described
 
 WRONG = ConfigurationError("OPAL_PORT=80 should be another port")
 
@@ -36,3 +36,12 @@ def test_configuration_error_leaves_without_its_groups() -> None:
         raise ExceptionGroup("a", [WRONG])
 
     assert WRONG is raised.value
+
+
+def test_group_is_described_by_what_is_in_it() -> None:
+    """
+    A log line names the errors, not the groups around them.
+    """
+    group = ExceptionGroup("a", [ExceptionGroup("b", [OSError("disk full")]), ValueError("no number")])
+
+    assert "OSError: disk full; ValueError: no number" == described(group)

@@ -1,13 +1,14 @@
-"""Task groups wrap what their tasks raise; a wrong setting should reach its reader as the one line that it is."""
+"""Task groups wrap what their tasks raise; what was raised should reach its reader as the one line that it is."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import cast
 
 from cabochon.errors import ConfigurationError
 
-__all__ = ["bare_configuration_errors", "configuration_error_in"]
+__all__ = ["bare_configuration_errors", "configuration_error_in", "described"]
 
 
 def configuration_error_in(group: BaseExceptionGroup[BaseException]) -> ConfigurationError | None:
@@ -31,3 +32,10 @@ def bare_configuration_errors() -> Generator[None]:
         if wrong is None:
             raise
         raise wrong from None
+
+
+def described(err: BaseException) -> str:
+    """Name an error; a group of them, such as a task group makes, says nothing itself."""
+    if isinstance(err, BaseExceptionGroup):
+        return "; ".join(described(one) for one in cast("BaseExceptionGroup[BaseException]", err).exceptions)
+    return f"{type(err).__name__}: {err}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+import structlog
 
 from cabochon import __version__
-from cabochon.agent.agent import Agent, T, log
+from cabochon.agent.agent import Agent
+from cabochon.contract.fetcher import Fetcher, FetcherType
 from cabochon.contract.policy_store import PolicyStore
 from cabochon.contract.transaction_listener import TransactionListener
 from cabochon.contract.update_source import UpdateSource
@@ -19,6 +22,10 @@ from cabochon.sync.backup.store_backup import StoreBackup, open_store_backup
 from cabochon.sync.pipeline import Pipeline, PipelineParts
 
 __all__ = ["open_agent"]
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -52,29 +59,24 @@ async def open_agent(
     source_type = plugins.choose_update_source(settings.update_source) if source is None else None
     async with AsyncExitStack() as stack:
         opened = partial(_opened, stack, environ)
-        if store is None:
-            store = await opened(store_type)
-        if source_type is not None:
-            source = await opened(source_type)
+        # What is opened first is closed last.
+        store = store if store is not None else cast("PolicyStore", await opened(store_type))
+        source = source if source_type is None else cast("UpdateSource", await opened(source_type))
         fetchers = {one: await opened(one) for one in plugins.fetchers.values()}
         reporters = {one: await opened(one) for one in plugins.callback_reporters.values()}
-        own = _own_addresses([store_type, *plugins.services_for(store_type.name)], environ)
+        services = plugins.services_for(store_type.name)
+        own = _own_addresses([store_type, *services], environ)
         for one in (*fetchers.values(), *reporters.values()):
             one.avoid(own)
         offered = {one.name: await opened(one) for one in plugins.transaction_listeners_for(store_type.name)}
-        backup = await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone))
         parts = PipelineParts(
-            store=cast("PolicyStore", store),
+            store=store,
             source=cast("UpdateSource", source),
-            fetchers={
-                name.lower(): fetcher
-                for one, fetcher in fetchers.items()
-                for name in (one.name, *one.registration.aliases)
-            },
+            fetchers=_by_name(fetchers),
             fetchers_by_scheme=_by_scheme(fetchers),
             listeners={**offered, **(listeners or {})},
             reporters_by_scheme=_by_scheme(reporters),
-            backup=backup,
+            backup=await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone)),
         )
         log.info(
             "agent.opened",
@@ -85,11 +87,7 @@ async def open_agent(
         )
         yield Agent(
             Pipeline(parts, settings),
-            [
-                one
-                for one in plugins.services_for(store_type.name)
-                if not alone or one.registration.phase == "before_store"
-            ],
+            [one for one in services if not alone or one.registration.phase == "before_store"],
             plugins.http_routes_for(store_type.name),
             environ,
             store_type.name,
@@ -125,6 +123,10 @@ async def _backup(settings: CoreSettings, store: str, *, wanted: bool) -> AsyncG
     interval_s = settings.store_backup_interval.total_seconds()
     async with open_store_backup(settings.store_backup_path, interval_s=interval_s, store=store) as backup:
         yield backup
+
+
+def _by_name(opened: Mapping[Registered[FetcherType], Fetcher]) -> dict[str, Fetcher]:
+    return {name.lower(): one for offer, one in opened.items() for name in (offer.name, *offer.registration.aliases)}
 
 
 def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:
