@@ -5,7 +5,7 @@
     nothing              set /a/b 1; set /a/c 2           add /a {"b":1}; add /a/c 2    the first child is to stay
     array /a             set /a/0 1                       replace /a/0 1                add pushes the others aside
     scalar /a            set /a 1; delete /a              remove /a                     of two at a path the last counts
-    nothing              set /a 1; delete /a              -                             a remove of what was not there: 404
+    nothing              set /a 1; delete /a              -                             OPA has no such path: 404
     scalar /a            delete /a; set /a null           add /a null                   both as they came leave nothing
     whatever             patch /d replace /x 1            replace /d/x 1                OPA judges what overlaps nothing
     array /l             patch /l remove /5; set /l 1     remove /l/5; add /l 1         it may refuse what is covered
