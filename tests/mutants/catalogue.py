@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "forget what came while the engine was down",
         "cabochon.sync.engine.committer",
-        "            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)\n",
+        "            self._view.put_off.add(path, entry.update.origin, replaced=entry.replaces)\n",
         "            pass\n",
         ("test_rule_08",),
     ),
@@ -158,8 +158,8 @@ MUTANTS = (
     ),
     Mutant(
         "remember the last value put off and not the first",
-        "cabochon.sync.desired.state",
-        "for place, document in around.items() if self.kept_at(place) is None}",
+        "cabochon.sync.desired.put_off",
+        "for place, document in around.items() if self.region(place) is None}",
         "for place, document in around.items()}",
         ("test_rule_08_what_is_refused",),
     ),
@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "give the outage as the reason of a refusal after it",
         "cabochon.sync.engine.recovery",
-        "            view.log = view.log.with_refused(top, str(error), number=number)\n",
-        "            del number\n",
+        "            view.log = view.log.with_refused(top, str(error), number=view.put_off.newest(top))\n",
+        "",
         ("test_rule_08_what_is_refused",),
     ),
     Mutant(
@@ -195,7 +195,7 @@ MUTANTS = (
     Mutant(
         "write into a document that is not there",
         "cabochon.sync.desired.compiler",
-        "        if self._desired.withheld and not strict:\n            self._need(entry)\n",
+        "        if self._desired.withheld and put_off is None:\n            self._need(entry)\n",
         "",
         ("test_rule_09_a_document",),
     ),
@@ -237,7 +237,7 @@ MUTANTS = (
     Mutant(
         "trust a deferred write unchecked",
         "cabochon.sync.desired.compiler",
-        "        if strict:\n            await self._check(changes)\n",
+        "        if put_off is not None:\n            await self._check(changes)\n",
         "",
         ("test_rule_08",),
     ),

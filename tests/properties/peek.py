@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from cabochon.documents.json_values import decode
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.desired.state import DesiredState
-from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.engine.view import EngineView
 from cabochon.sync.outcome.follow_ups import Reported
 from cabochon.sync.pipeline import Pipeline
 from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
@@ -92,7 +92,7 @@ def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
             attempts[place] = replace(attempts[place], outcomes=outcomes)
         refused(tops)
 
-    def on_restored(paths: Mapping[DocumentPath, Dirty]) -> None:
+    def on_restored(paths: Collection[DocumentPath]) -> None:
         judged[0] = len(attempts)
         restored(paths)
 
@@ -115,7 +115,7 @@ def desired_documents(pipeline: Pipeline) -> dict[str, Any]:
 
 def kept(pipeline: Pipeline) -> int:
     """Count the documents that are remembered in case the engine refuses what was put off."""
-    return len(pipeline._view.desired._kept)
+    return pipeline._view.put_off.remembered
 
 
 def log_of(pipeline: Pipeline) -> TransactionLog:
@@ -144,8 +144,8 @@ def unsettled(pipeline: Pipeline) -> list[str]:
         out.append("failed fetches wait for a retry")
     if pipeline._committer._recovery.away:
         out.append("the engine is away")
-    if pipeline._view.dirty:
-        out.append(f"dirty paths {sorted(map(str, pipeline._view.dirty))}")
+    if pipeline._view.put_off:
+        out.append(f"put off at {sorted(map(str, pipeline._view.put_off))}")
     if pipeline._committer._log_changes or pipeline._committer._stale:
         out.append("the log has changes to be written")
     if pipeline._scheduler.queued or pipeline._scheduler._waiting:

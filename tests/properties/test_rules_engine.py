@@ -88,7 +88,7 @@ def test_rule_08_memory_is_bounded_by_the_data() -> None:
             for number in range(3_000):
                 world.send(f"u{number}", Plan(f"/a/k{number % 10}", number))
             await world.until(lambda: world.pipeline.under_way.updates == 0 and len(world.attempts) == 3_000)
-            assert 10 == len(peek.view(world.pipeline).dirty)
+            assert 10 == len(peek.view(world.pipeline).put_off)
             assert 10 == len(list(peek.desired(world.pipeline).owned()))
             assert not peek.book(world.pipeline)
             world.engine.come_up()

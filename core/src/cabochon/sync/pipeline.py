@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -31,6 +31,7 @@ from cabochon.settings.core import CoreSettings
 from cabochon.sync.backup.store_backup import StoreBackup
 from cabochon.sync.desired.compiler import ChangeCompiler
 from cabochon.sync.desired.policies import DesiredPolicies
+from cabochon.sync.desired.put_off import PutOff
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.engine.committer import CommitLimits, Committer
 from cabochon.sync.engine.listeners import ListenerPanel
@@ -38,7 +39,7 @@ from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.probe_options import ProbeOptions
 from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
 from cabochon.sync.engine.sender import EngineAway, EngineSender
-from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.engine.view import EngineView
 from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
 from cabochon.sync.intake.fetching import FetchPool, FetchRetry
@@ -102,9 +103,11 @@ class Pipeline:
         chosen = "default_update_callbacks" in settings.model_fields_set
         callbacks = settings.default_update_callbacks if chosen else source.callbacks
         self.register = CallbackRegister(callbacks, settings.default_update_callback_config)
+        desired = DesiredState(owned_facts=store.traits.data_unit == "facts")
         self._view = EngineView(
             store,
-            DesiredState(owned_facts=store.traits.data_unit == "facts"),
+            desired,
+            PutOff(desired),
             TransactionLog(
                 data=Half(enabled=settings.data_updater_enabled),
                 policies=Half(enabled=settings.policy_updater_enabled and source.has_policies),
@@ -393,7 +396,7 @@ class Pipeline:
         if self._updater is not None:
             self._updater.policies_changed()
 
-    def _restored(self, paths: Mapping[DocumentPath, Dirty]) -> None:
+    def _restored(self, paths: Collection[DocumentPath]) -> None:
         self._follow_ups.restored(paths)
         self._policies.engine_is_back()
 

@@ -19,6 +19,7 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
 from cabochon.sync.desired.document import fold_edits
+from cabochon.sync.desired.put_off import PutOff
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.rules.update import Entry
 from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
@@ -50,16 +51,15 @@ class ChangeCompiler:
         self._protected_heads = frozenset(path[0] for path in self._protected if path)
         self._diverged = diverged
 
-    async def compile(self, entry: Entry, *, strict: bool = False) -> tuple[Change, ...]:
+    async def compile(self, entry: Entry, *, put_off: PutOff | None = None) -> tuple[Change, ...]:
         """Return the changes of an entry and apply them to the desired state.
 
-        `strict` is for an entry that is put off, with no engine to ask: it is judged by our own copy, and what the
-        engine holds instead is remembered (`DesiredState.keep`).
+        With `put_off` there is no engine to ask: the entry is judged by our own copy, and what was there is remembered.
 
         Raises:
             StoreRejectedError: the entry can't be written; the desired state is as before.
         """
-        if self._desired.withheld and not strict:
+        if self._desired.withheld and put_off is None:
             self._need(entry)
         if entry.method == "PATCH":
             changes = await self._patch(entry.path, entry.operations)
@@ -70,11 +70,11 @@ class ChangeCompiler:
             changes = (
                 DeleteData(entry.path) if entry.method == "DELETE" else SetData(entry.path, entry.raw or b"null"),
             )
-        if strict:
+        if put_off is not None:
             await self._check(changes)
-            self._desired.keep(self._desired.around(entry.path))
+            put_off.remember(entry.path)
         for change in changes:
-            self._desired.apply(change, strict=strict)
+            self._desired.apply(change, strict=put_off is not None)
         return changes
 
     async def _check(self, changes: Sequence[Change]) -> None:

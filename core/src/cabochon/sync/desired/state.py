@@ -3,9 +3,6 @@
 Documents live in a trie of paths. A write below a document is kept as an edit of it; edits are folded in when the
 document is read, or when they have grown as large as the document itself, so memory stays about the size of the JSON.
 Every change can be taken back until `settle`, which is how a refused commit leaves no trace.
-
-Writes that are put off while the engine is away are settled without the engine's word: `keep` remembers what was there
-before the first of them, `put_back` returns to it if the engine, once it is back, refuses what they have made of it.
 """
 
 from __future__ import annotations
@@ -87,7 +84,6 @@ class DesiredState:
     withheld: Mapping[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
     _root: _Node = field(default_factory=_Node)
     _undo: list[_Content | _Child | _Withheld] = field(default_factory=list["_Content | _Child | _Withheld"])
-    _kept: dict[DocumentPath, Document | None] = field(default_factory=dict[DocumentPath, "Document | None"])
     _claims: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _releases: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _grown: dict[DocumentPath, None] = field(default_factory=dict[DocumentPath, None])
@@ -261,41 +257,14 @@ class DesiredState:
             node = below
         return node
 
-    # ------------------------------------------------------------------------------- writes that are put off
-
-    def around(self, path: DocumentPath) -> dict[DocumentPath, Document | None]:
-        """Return the documents that a write at `path` changes, at most: the one it lies in, or itself and all below."""
-        top = self.holder(path) or path
-        return {place: self.document(place) for place in (top, *self.owned(top))}
-
-    def keep(self, around: Mapping[DocumentPath, Document | None]) -> None:
-        """Remember what is `around` a write that the engine does not see yet; what is remembered already stays so."""
-        self._kept.update({place: document for place, document in around.items() if self.kept_at(place) is None})
-
-    def kept_at(self, path: DocumentPath) -> DocumentPath | None:
-        """Return the top of the region around `path` in which writes were put off, None if none were."""
-        for depth in range(len(path) + 1):
-            if path[:depth] in self._kept:
-                return DocumentPath(path[:depth])
-        return None
-
-    def put_back(self, top: DocumentPath) -> list[DocumentPath]:
-        """Take every write back that was put off in the region of `top`; return where documents were or are."""
-        places = dict.fromkeys(self.owned(top))
+    def put_back(self, top: DocumentPath, documents: Mapping[DocumentPath, Document]) -> None:
+        """Make these documents all that is at `top` and below it, at once and for good."""
         self._delete(top)
-        for place in sorted(place for place in self._kept if top.covers(place)):
-            document = self._kept.pop(place)
-            if document is not None:
-                self._made(place).document = document
-                if self.journal is not None:
-                    self.journal.removed(place)
-                places[place] = None
+        for place in sorted(documents):
+            self._made(place).document = documents[place]
+            if self.journal is not None:
+                self.journal.removed(place)
         self.settle()
-        return list(places)
-
-    def forget_kept(self) -> None:
-        """Take note that the engine has judged all writes that were put off."""
-        self._kept.clear()
 
     # -------------------------------------------------------------------------------------------------- reading
 

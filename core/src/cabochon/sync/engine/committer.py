@@ -466,7 +466,7 @@ class Committer:
 
     async def _defer_entry(self, entry: Entry) -> None:
         try:
-            changes = await self._compiler.compile(entry, strict=True)
+            changes = await self._compiler.compile(entry, put_off=self._view.put_off)
         except StoreRejectedError as err:
             self._refuse(entry, err)
             return
@@ -480,4 +480,4 @@ class Committer:
     def _put_off(self, entry: Entry, paths: Sequence[DocumentPath], error: Exception) -> None:
         entry.put_off(error)
         for path in paths if entry.path else [ROOT, *paths]:
-            self._view.mark_dirty(path, entry.update.origin, replaced=entry.replaces)
+            self._view.put_off.add(path, entry.update.origin, replaced=entry.replaces)

@@ -91,7 +91,7 @@ class DoubtfulWrites:
             for doubt in reversed(unsettled):
                 self._bring_back(doubt)
                 for entry in doubt.entries:
-                    self._view.mark_dirty(entry.path, 0, replaced=False)
+                    self._view.put_off.add(entry.path, 0, replaced=False)
             self._view.desired.settle()
             raise
         return todo

@@ -6,7 +6,7 @@ a connection; what counts is the marker (or restart token) that the engine shows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -19,11 +19,12 @@ from cabochon.documents import json_values
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.sync.desired.compiler import ChangeCompiler, chunks, path_of
+from cabochon.sync.desired.put_off import PutOffWrite
 from cabochon.sync.engine.earlier_life import adopted, disown
 from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway, EngineSender
-from cabochon.sync.engine.view import Dirty, EngineView
+from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Change, Changes, DeleteData, SetData, Write
 from cabochon.transactions.commit_result import STATE, CommitResult
 from cabochon.transactions.log import TransactionLog
@@ -59,7 +60,7 @@ class EngineRecovery:
         probe_timeout_s: float,
         backoff: Backoff,
         metrics: Metrics,
-        on_restored: Callable[[Mapping[DocumentPath, Dirty]], None],
+        on_restored: Callable[[Collection[DocumentPath]], None],
         on_refused: Callable[[Mapping[DocumentPath, StoreRejectedError]], None],
     ) -> None:
         self._view = engine.view
@@ -167,7 +168,7 @@ class EngineRecovery:
         """Want what the engine holds, where it is of the backup's life and newer: a backup is always a little late."""
         view = self._view
         if await view.is_newer_than_backup():
-            differ = await adopted(view.desired, view.inherited, view.dirty, view.read_back)
+            differ = await adopted(view.desired, view.inherited, view.put_off, view.read_back)
             log.info("store_backup.outdated", documents=differ)
         view.backed_up = None
 
@@ -181,7 +182,7 @@ class EngineRecovery:
     async def _fill(self, *, everything: bool) -> None:
         view = self._view
         view.log = view.log.with_engine(current=False)
-        paths = list(view.dirty)
+        paths = list(view.put_off)
         if everything:
             self._incomplete = True
             view.start_epoch()
@@ -195,13 +196,10 @@ class EngineRecovery:
             refused |= await self._write_documents(again)
         await self._see_what_is_there(refused)
         view.desired.withheld = {path: str(error) for path, error in refused.items()}
-        view.log = self._log_after(view.dirty).with_engine(current=not view.inherited)
+        view.log = self._log_after(view.put_off.writes).with_engine(current=not view.inherited)
         await self._commit_state()
         self._incomplete = False
-        restored = dict(view.dirty)
-        view.dirty.clear()
-        view.desired.forget_kept()
-        self._on_restored(restored)
+        self._on_restored(view.put_off.written())
         await self.finish_life()
 
     async def _write_documents(self, paths: Sequence[DocumentPath]) -> dict[DocumentPath, StoreRejectedError]:
@@ -243,32 +241,20 @@ class EngineRecovery:
     def _take_back(self, refused: dict[DocumentPath, StoreRejectedError]) -> list[DocumentPath]:
         """Return to what was before the writes that were put off and are refused now, out of `refused`.
 
-        Writes of one region were folded into one another, so they stand or fall together. Returns where to write again.
+        Returns where to write again.
         """
         view = self._view
         tops: dict[DocumentPath, StoreRejectedError] = {}
         for path in list(refused):
-            top = view.desired.kept_at(path)
+            top = view.put_off.region(path)
             if top is not None:
                 error = refused.pop(path)
                 tops.setdefault(top, error)
         again: list[DocumentPath] = []
-        inherited = set(view.inherited)
+        left_over = set(view.inherited)
         for top, error in tops.items():
-            put_off = [path for path in view.dirty if top.covers(path)]
-            number = max((view.dirty[path].number for path in put_off), default=0)
-            view.log = view.log.with_refused(top, str(error), number=number)
-            # What an earlier life left goes when this one is synced, and not before.
-            places = [
-                path
-                for path in view.desired.put_back(top)
-                if path not in inherited or view.desired.holder(path) is not None
-            ]
-            for path in put_off:
-                del view.dirty[path]
-            # Should the engine go away before they are written, they are still to be; for no update's sake.
-            view.dirty.update((path, Dirty(0, replaced_by=0)) for path in places)
-            again.extend(places)
+            view.log = view.log.with_refused(top, str(error), number=view.put_off.newest(top))
+            again.extend(view.put_off.take_back(top, left_over=left_over))
         if tops:
             self._on_refused(tops)
         return again
@@ -351,10 +337,10 @@ class EngineRecovery:
     def _state(self) -> list[Change]:
         return [change for _, change in self._panel.changes((), self._view.log)]
 
-    def _log_after(self, dirty: Mapping[DocumentPath, Dirty]) -> TransactionLog:
-        replaced = {path: why.replaced_by for path, why in dirty.items() if why.replaced_by is not None}
-        patched = {path: why.number for path, why in dirty.items()}
-        newest = max((why.number for why in dirty.values()), default=0)
+    def _log_after(self, writes: Mapping[DocumentPath, PutOffWrite]) -> TransactionLog:
+        replaced = {path: why.replaced_by for path, why in writes.items() if why.replaced_by is not None}
+        patched = {path: why.number for path, why in writes.items()}
+        newest = max((why.number for why in writes.values()), default=0)
         log_now = self._view.log.with_withheld(self._view.desired.withheld)
         return log_now.with_restored(replaced, patched, newest=newest)
 

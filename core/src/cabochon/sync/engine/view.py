@@ -11,25 +11,14 @@ from cabochon.contract.policy_store import PolicyStore
 from cabochon.contract.powers import SupportsMarker, SupportsOwnership, SupportsReadBack, SupportsRestartToken
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import PolicyStoreError, StoreUnavailableError
+from cabochon.sync.desired.put_off import PutOff
 from cabochon.sync.desired.state import DesiredState
 from cabochon.transactions.changes import Guard, Marker
 from cabochon.transactions.log import TransactionLog
 
-__all__ = ["Dirty", "EngineView"]
+__all__ = ["EngineView"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Dirty:
-    """A path whose latest write is in the desired state and not known to be in the engine.
-
-    `number` is the origin of the newest such update; `replaced_by` is that of the newest that replaced the whole
-    document there, None if none did.
-    """
-
-    number: int
-    replaced_by: int | None
 
 
 def _new_epoch() -> str:
@@ -43,26 +32,26 @@ class EngineView:
     Attributes:
         store: the open store.
         desired: what the engine should hold.
+        put_off: what of it is to be written when the engine is back.
         log: the transaction log as of the last commit.
         epoch: names this life of the agent.
         number: of the newest commit that was tried; no two tries share one.
         marker: what the engine holds since the last commit, None before the first.
         doubtful: what it may hold instead, after a lost answer.
         token: the engine's restart token when it was last filled.
-        dirty: paths to be written when the engine is back.
         backed_up: the marker of the backup that the desired state is from, while that may be older than the engine.
         inherited: paths that an earlier life left; they go once this life is synced.
     """
 
     store: PolicyStore
     desired: DesiredState
+    put_off: PutOff
     log: TransactionLog
     epoch: str = field(default_factory=_new_epoch)
     number: int = 0
     marker: Marker | None = None
     doubtful: Marker | None = None
     token: str | None = None
-    dirty: dict[DocumentPath, Dirty] = field(default_factory=dict[DocumentPath, Dirty])
     backed_up: Marker | None = None
     inherited: list[DocumentPath] = field(default_factory=list[DocumentPath])
 
@@ -84,16 +73,6 @@ class EngineView:
         """Take note that a commit with this guard is in the engine."""
         if guard is not None:
             self.marker, self.doubtful = guard.leaves, None
-
-    def mark_dirty(self, path: DocumentPath, number: int, *, replaced: bool) -> None:
-        """Take note that `path` must be written again."""
-        known = self.dirty.get(path)
-        replaced_by = number if replaced else None
-        if known is not None:
-            # A retry counts as old as its first try, and may come after something newer.
-            number = max(number, known.number)
-            replaced_by = max((n for n in (replaced_by, known.replaced_by) if n is not None), default=None)
-        self.dirty[path] = Dirty(number, replaced_by)
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.
