@@ -52,16 +52,16 @@ MUTANTS = (
     ),
     Mutant(
         "swap the writes of a commit",
-        "cabochon.sync.engine.committer",
+        "cabochon.sync.engine.sender",
         "changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)",
         "changes = Changes(tuple(writes)[::-1], tuple(state), guard, desired.claims, desired.releases)",
         ("test_rule_07", "test_scenario_with_a_healthy"),
     ),
     Mutant(
         "apply the entries of an update backwards",
-        "cabochon.sync.engine.committer",
-        "            for entry in part.entries:\n                if entry.state is not EntryState.READY:",
-        "            for entry in reversed(part.entries):\n                if entry.state is not EntryState.READY:",
+        "cabochon.sync.engine.attempt",
+        "        for entry in part.entries:\n            if entry.state is not EntryState.READY:",
+        "        for entry in reversed(part.entries):\n            if entry.state is not EntryState.READY:",
         ("test_rule_03",),
     ),
     Mutant(
@@ -73,9 +73,10 @@ MUTANTS = (
     ),
     Mutant(
         "refuse the whole group with the guilty entry",
-        "cabochon.sync.engine.committer",
-        "        if halves is not None:\n            return halves\n        if with_state",
-        "        if with_state and halves is None",
+        "cabochon.sync.engine.refused_commits",
+        "        if halves is not None:\n            return [Group(half) for half in halves]\n"
+        "        if attempt.state:",
+        "        if halves is None and attempt.state:",
         ("test_rule_04",),
     ),
     Mutant(
@@ -123,22 +124,22 @@ MUTANTS = (
     ),
     Mutant(
         "keep a refused write in the desired state",
-        "cabochon.sync.engine.committer",
-        "        self._view.desired.rollback()\n        for entry, _ in self._suspects:",
-        "        self._view.desired.settle()\n        for entry, _ in self._suspects:",
+        "cabochon.sync.engine.attempt",
+        "        self.desired.rollback()\n",
+        "        self.desired.settle()\n",
         ("test_scenario_with_a_healthy",),
     ),
     Mutant(
         "refuse for good what a write that is refused itself made fail",
-        "cabochon.sync.engine.committer",
-        "if self._view.desired.pending:",
+        "cabochon.sync.engine.attempt",
+        "if self._desired.pending:",
         "if False:",
         ("test_scenario_with_a_fact",),
     ),
     Mutant(
         "forget what came while the engine was down",
         "cabochon.sync.engine.committer",
-        "            self._view.put_off.add(path, entry.update.origin, replaced=entry.replaces)\n",
+        "            put_off.add(path, entry.update.origin, replaced=entry.replaces)\n",
         "            pass\n",
         ("test_rule_08",),
     ),
@@ -208,9 +209,9 @@ MUTANTS = (
     ),
     Mutant(
         "write data again that landed without a listener's part",
-        "cabochon.sync.engine.committer",
-        "if group.writes and (result.doubtful or result.data_landed or",
-        "if group.writes and (result.doubtful or",
+        "cabochon.sync.engine.refused_commits",
+        "if attempt.writes and (result.doubtful or result.data_landed or",
+        "if attempt.writes and (result.doubtful or",
         ("test_rule_04_data",),
     ),
     Mutant(
@@ -289,9 +290,9 @@ MUTANTS = (
     ),
     Mutant(
         "write the health of before the commit",
-        "cabochon.sync.engine.committer",
-        "state = self._panel.changes(records, now) if with_state else []",
-        "state = self._panel.changes(records, self._view.log) if with_state else []",
+        "cabochon.sync.engine.attempt",
+        "self._panel.changes(records, following.log) if group",
+        "self._panel.changes(records, self._keeper.after((), ended_at).log) if group",
         ("test_scenario_with_a_healthy",),
     ),
     Mutant(
@@ -303,9 +304,9 @@ MUTANTS = (
     ),
     Mutant(
         "drop what changes in the log during a commit",
-        "cabochon.sync.engine.committer",
-        "        del self._log_changes[: group.log_changes]\n",
-        "        self._log_changes.clear()\n",
+        "cabochon.sync.engine.log_keeper",
+        "        del self._changes[: following.changes]\n",
+        "        self._changes.clear()\n",
         ("test_rule_10",),
     ),
     Mutant(
@@ -356,7 +357,7 @@ MUTANTS = (
         "stop without the last commit",
         "cabochon.sync.engine.committer",
         "        if self._scheduler.queued:\n"
-        "            await (self._defer_queued() if self._recovery.away else self._commit_queued())\n",
+        "            await (self._put_off_queued() if self._recovery.away else self._commit_queued())\n",
         "",
         ("test_rule_14",),
     ),

@@ -63,8 +63,8 @@ def _outcome(entry: Entry) -> Outcome:
 
 def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
     """Hear of every update that ends, before anyone else does."""
-    committer = pipeline._committer
-    inner = committer._on_end
+    ends = pipeline._committer._ends
+    inner = ends._on_end
 
     def on_end(update: Update, record: TransactionRecord | None) -> None:
         outcomes = tuple(_outcome(entry) for entry in update.entries)
@@ -72,7 +72,7 @@ def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
         ended(Attempt(update.number, update.origin, update.id, update.kind, outcomes, success))
         inner(update, record)
 
-    committer._on_end = on_end
+    ends._on_end = on_end
 
 
 def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
@@ -146,7 +146,7 @@ def unsettled(pipeline: Pipeline) -> list[str]:
         out.append("the engine is away")
     if pipeline._view.put_off:
         out.append(f"put off at {sorted(map(str, pipeline._view.put_off))}")
-    if pipeline._committer._log_changes or pipeline._committer._stale:
+    if pipeline._committer._keeper.wants_commit:
         out.append("the log has changes to be written")
     if pipeline._scheduler.queued or pipeline._scheduler._waiting:
         out.append("the scheduler holds updates back")

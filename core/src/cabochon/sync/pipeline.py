@@ -39,6 +39,7 @@ from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.probe_options import ProbeOptions
 from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
 from cabochon.sync.engine.sender import EngineAway, EngineSender
+from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
@@ -199,8 +200,7 @@ class Pipeline:
             limits=CommitLimits(probe=probe.enabled, probe_interval_s=probe.interval_s),
             metrics=self.metrics,
             wall=self._wall,
-            on_end=self._endings.ended,
-            traces=self.traces,
+            ends=UpdateEnds(self._panel, self._scheduler, self.traces, self.metrics, self._endings.ended),
         )
 
     # ----------------------------------------------------------------------------------------------- from outside

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.engine.recovery import EngineRecovery
+from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.rules.commit_parts import Part
@@ -35,14 +36,12 @@ class Doubt:
 
 
 class DoubtfulWrites:
-    """Settles them, one after the other; `refuse` takes note of an entry that the engine refuses."""
+    """Settles them, one after the other."""
 
-    def __init__(
-        self, view: EngineView, recovery: EngineRecovery, refuse: Callable[[Entry, StoreRejectedError], None]
-    ) -> None:
+    def __init__(self, view: EngineView, recovery: EngineRecovery, refusals: Refusals) -> None:
         self._view = view
         self._recovery = recovery
-        self._refuse = refuse
+        self._refusals = refusals
 
     def doubt(self, part: Part, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> Doubt:
         """Return the doubt of a write, before it is taken into the desired state."""
@@ -53,7 +52,7 @@ class DoubtfulWrites:
     def save(self, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> None:
         """Take note that a write is in force."""
         for entry, error in suspects.items():
-            self._refuse(entry, error)
+            self._refusals.refuse(entry, error)
         for entry in entries:
             entry.save()
 
@@ -62,7 +61,7 @@ class DoubtfulWrites:
         alive = [entry for entry in part.entries if entry.state is EntryState.READY]
         if len(alive) > 1:
             return [[Part(part.update, [entry], last=False)] for entry in alive]
-        self._refuse(alive[0], error)
+        self._refusals.refuse(alive[0], error)
         return []
 
     async def clear_up(self, doubts: Iterable[Doubt]) -> list[list[Part]]:

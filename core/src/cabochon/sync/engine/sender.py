@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import structlog
 
@@ -10,7 +12,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.contract.powers import SupportsMarker
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.sync.engine.view import EngineView
-from cabochon.transactions.changes import Changes, Guard, SetData
+from cabochon.transactions.changes import Change, Changes, Guard, SetData, Write
 from cabochon.transactions.commit_result import Applied, CommitResult
 
 __all__ = ["EngineAway", "EngineSender"]
@@ -44,6 +46,18 @@ class EngineSender:
         self._backoff = backoff
         self._metrics = metrics
         self._asked_at: float | None = None
+        self.state_written_at = 0.0
+        """When listeners last wrote their part of a commit, or would have if they had one."""
+
+    async def write(self, writes: Sequence[Write], state: Sequence[Change]) -> CommitResult:
+        """Commit what is new in the desired state, and the listeners' part beside it; see `send`."""
+        guard = self._view.guard()
+        desired = self._view.desired
+        changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)
+        result = await self.send(changes, by_value=not writes)
+        if type(result.state) is Applied:
+            self.state_written_at = anyio.current_time()
+        return result
 
     async def send(self, changes: Changes, *, by_value: bool = False) -> CommitResult:
         """Commit until there is an answer or the deadline has passed; a large commit has longer.

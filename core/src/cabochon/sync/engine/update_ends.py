@@ -1,0 +1,62 @@
+"""Tell everybody who has to know that updates have ended: listeners, scheduler, tracers, and whoever waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from cabochon.contract.metrics import Metrics
+from cabochon.sync.engine.attempt import Ended, records_of
+from cabochon.sync.engine.listeners import ListenerPanel
+from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.rules.scheduler import Scheduler
+from cabochon.sync.rules.update import Kind, Update
+from cabochon.transactions.log import TransactionLog
+from cabochon.transactions.records import TransactionRecord
+
+__all__ = ["UpdateEnds"]
+
+log = structlog.get_logger()
+
+
+class UpdateEnds:
+    """Told by the committer, synchronously; never waits.
+
+    Attributes:
+        taken_at: when the updates that end were taken from the queue, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        panel: ListenerPanel,
+        scheduler: Scheduler,
+        traces: Traces,
+        metrics: Metrics,
+        on_end: Callable[[Update, TransactionRecord | None], None],
+    ) -> None:
+        self.panel = panel
+        self.taken_at = 0.0
+        self._scheduler = scheduler
+        self._traces = traces
+        self._metrics = metrics
+        self._on_end = on_end
+
+    def landed(self, ended: Sequence[Ended], now: TransactionLog, version: str | None = None) -> None:
+        """Take note of a commit that has landed, and of the updates that have ended with it."""
+        self._metrics.count("commits")
+        self.ended(ended, now)
+        if version is not None:
+            log.debug("commit.landed", version=version)
+
+    def ended(self, ended: Sequence[Ended], now: TransactionLog) -> None:
+        """Take note of updates that have ended, in order; `now` is the log after that."""
+        records = records_of(ended)
+        self.panel.ended(records, now)
+        traced = self._traces.wanted
+        for update, record in ended:
+            update.ended = True
+            self._scheduler.ended(update)
+            if traced and record is not None and update.kind is not Kind.RECORD:
+                self._traces.update_ended(update, record.error, taken_at=self.taken_at, group_size=len(records))
+            self._on_end(update, record)
