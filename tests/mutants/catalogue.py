@@ -210,8 +210,8 @@ MUTANTS = (
     Mutant(
         "write data again that landed without a listener's part",
         "cabochon.sync.engine.refused_commits",
-        "if attempt.writes and (result.doubtful or result.data_landed or",
-        "if attempt.writes and (result.doubtful or",
+        "if attempt.writes and (result.in_doubt or result.data_landed or",
+        "if attempt.writes and (result.in_doubt or",
         ("test_rule_04_data",),
     ),
     Mutant(

@@ -57,7 +57,7 @@ async def commit(store: PolicyStore, group: list[Change]) -> CommitResult:
 
 
 def landed(result: CommitResult) -> bool:
-    assert not result.doubtful
+    assert not result.in_doubt
     return all(isinstance(outcome, Applied) for outcome in result.outcomes)
 
 

@@ -76,7 +76,7 @@ class CommitResult(Struct, frozen=True):
         return all(type(outcome) is Applied for outcome in self.outcomes)
 
     @property
-    def doubtful(self) -> bool:
+    def in_doubt(self) -> bool:
         """Whether some of it may or may not be in force."""
         return type(self.state) is Unknown or any(type(outcome) is Unknown for outcome in self.outcomes)
 

@@ -154,7 +154,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
     def forget(self) -> None:
         """Take note that the engine may have lost what was written: what is written again is sent again."""
-        self._ledger.doubt()
+        self._ledger.put_all_in_doubt()
 
     # ----------------------------------------------------------------------------------------------- the contract
 

@@ -331,7 +331,7 @@ class FactLedger(Generic[K, A]):
         self._unowned = {key: attribute for key, attribute in found.items() if key not in self._held}
         self._unowned_are_there = True
 
-    def doubt(self) -> None:
+    def put_all_in_doubt(self) -> None:
         """Take note that the engine may have lost any fact."""
         if self._all_in_doubt:
             return

@@ -21,13 +21,13 @@ from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import chunks, path_of
 from cabochon.sync.engine.attempt import Attempt, Attempts, Group, ended_with, records_of
-from cabochon.sync.engine.doubtful_writes import DoubtfulWrites
 from cabochon.sync.engine.log_keeper import LogKeeper
 from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.refused_commits import RefusedCommits
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.update_ends import UpdateEnds
+from cabochon.sync.engine.writes_in_doubt import WritesInDoubt
 from cabochon.sync.rules.commit_parts import Part, alive_entries, cut, halved
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Update
@@ -81,7 +81,7 @@ class Committer:
         self._keeper = LogKeeper(engine.view)
         self._refusals = refusals = Refusals(metrics)
         self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._keeper, refusals, wall)
-        in_doubt = DoubtfulWrites(engine.view, recovery, refusals)
+        in_doubt = WritesInDoubt(engine.view, recovery, refusals)
         self._refused = RefusedCommits(engine.view, engine.panel, engine.sender, self._keeper, refusals, in_doubt)
         self._policies_changed = False
         self._stopping = False

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.engine.attempt import Attempt, Group
-from cabochon.sync.engine.doubtful_writes import Doubt, DoubtfulWrites
 from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
 from cabochon.sync.engine.log_keeper import LogKeeper
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.view import EngineView
+from cabochon.sync.engine.writes_in_doubt import WriteInDoubt, WritesInDoubt
 from cabochon.sync.rules.commit_parts import Part, alive_entries, halved
 from cabochon.transactions.commit_result import STATE, Applied, CommitResult, Refused
 from cabochon.transactions.log import TransactionLog
@@ -34,7 +34,7 @@ class RefusedCommits:
         sender: EngineSender,
         keeper: LogKeeper,
         refusals: Refusals,
-        in_doubt: DoubtfulWrites,
+        in_doubt: WritesInDoubt,
     ) -> None:
         self._view = view
         self._panel = panel
@@ -51,7 +51,7 @@ class RefusedCommits:
             StateLostError: it has lost our state.
         """
         attempt.roll_back()
-        if attempt.writes and (result.doubtful or result.data_landed or self._view.store.traits.atomic != "commit"):
+        if attempt.writes and (result.in_doubt or result.data_landed or self._view.store.traits.atomic != "commit"):
             return await self._sort_out(attempt, result)
         return await self._cut_down(attempt, result)
 
@@ -99,7 +99,7 @@ class RefusedCommits:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
         desired = self._view.desired
         todo: list[list[Part]] = []
-        in_doubt: list[Doubt] = []
+        in_doubt: list[WriteInDoubt] = []
         for (part, write, authors), outcome in zip(attempt.writes, result.outcomes, strict=True):
             if type(outcome) is Refused:
                 todo.extend(self._in_doubt.one_by_one(part, outcome.error))
@@ -108,7 +108,7 @@ class RefusedCommits:
             if type(outcome) is Applied:
                 self._in_doubt.save(authors, suspects)
             else:
-                in_doubt.append(self._in_doubt.doubt(part, authors, suspects))
+                in_doubt.append(self._in_doubt.in_doubt(part, authors, suspects))
             for change in write.changes:
                 desired.apply(change)
         desired.settle()

@@ -70,7 +70,7 @@ class EngineSender:
             by_value: sending it twice does no harm, so a lost answer is simply asked for again.
 
         Returns:
-            The result; with doubtful outcomes only from an engine without marker.
+            The result; with outcomes in doubt only from an engine without marker.
 
         Raises:
             EngineAway: no answer within the deadline.
@@ -94,7 +94,7 @@ class EngineSender:
             error: Exception = StoreUnavailableError("the engine's answer was lost")
             if isinstance(result, StoreUnavailableError):
                 error = result
-            elif isinstance(result, CommitResult) and not result.doubtful:
+            elif isinstance(result, CommitResult) and not result.in_doubt:
                 await self._note_marker(changes, result, deadline)
                 return result
             else:
@@ -163,7 +163,7 @@ class EngineSender:
             except (StoreUnavailableError, TimeoutError) as err:
                 wait = self._backoff.wait_s(tries)
                 if anyio.current_time() + wait >= deadline:
-                    self._view.doubtful = guard.leaves
+                    self._view.in_doubt = guard.leaves
                     raise EngineAway(err) from err
                 await anyio.sleep(wait)
                 continue

@@ -37,7 +37,7 @@ class EngineView:
         epoch: names this life of the agent.
         number: of the newest commit that was tried; no two tries share one.
         marker: what the engine holds since the last commit, None before the first.
-        doubtful: what it may hold instead, after a lost answer.
+        in_doubt: what it may hold instead, after a lost answer.
         token: the engine's restart token when it was last filled.
         backed_up: the marker of the backup that the desired state is from, while that may be older than the engine.
         inherited: paths that an earlier life left; they go once this life is synced.
@@ -50,7 +50,7 @@ class EngineView:
     epoch: str = field(default_factory=_new_epoch)
     number: int = 0
     marker: Marker | None = None
-    doubtful: Marker | None = None
+    in_doubt: Marker | None = None
     token: str | None = None
     backed_up: Marker | None = None
     inherited: list[DocumentPath] = field(default_factory=list[DocumentPath])
@@ -72,7 +72,7 @@ class EngineView:
     def landed(self, guard: Guard | None) -> None:
         """Take note that a commit with this guard is in the engine."""
         if guard is not None:
-            self.marker, self.doubtful = guard.leaves, None
+            self.marker, self.in_doubt = guard.leaves, None
 
     async def read_marker(self) -> Marker | None:
         """Read the engine's marker; None if it holds none, or can't hold one.
@@ -99,7 +99,7 @@ class EngineView:
         """
         if isinstance(self.store, SupportsMarker):
             found = await self.read_marker()
-            return found is not None and found in {self.marker, self.doubtful}
+            return found is not None and found in {self.marker, self.in_doubt}
         if isinstance(self.store, SupportsRestartToken):
             return await _asked(self.store.restart_token) == self.token
         await _asked(self.store.health)
@@ -111,10 +111,10 @@ class EngineView:
 
     async def settle_marker(self) -> None:
         """Adopt the marker that the engine holds, where that was in doubt."""
-        if self.doubtful is not None:
-            if await self.read_marker() == self.doubtful:
-                self.marker = self.doubtful
-            self.doubtful = None
+        if self.in_doubt is not None:
+            if await self.read_marker() == self.in_doubt:
+                self.marker = self.in_doubt
+            self.in_doubt = None
 
     async def is_newer_than_backup(self) -> bool:
         """Ask the engine whether it holds a later state of the life that the backup is from.

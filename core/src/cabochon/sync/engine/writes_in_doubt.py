@@ -15,11 +15,11 @@ from cabochon.sync.rules.commit_parts import Part
 from cabochon.sync.rules.update import Entry, EntryState
 from cabochon.transactions.changes import Change
 
-__all__ = ["Doubt", "DoubtfulWrites"]
+__all__ = ["WriteInDoubt", "WritesInDoubt"]
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class WriteInDoubt:
     """A write that may or may not be in the engine.
 
     Attributes:
@@ -35,7 +35,7 @@ class Doubt:
     suspects: Mapping[Entry, StoreRejectedError]
 
 
-class DoubtfulWrites:
+class WritesInDoubt:
     """Settles them, one after the other."""
 
     def __init__(self, view: EngineView, recovery: EngineRecovery, refusals: Refusals) -> None:
@@ -43,11 +43,13 @@ class DoubtfulWrites:
         self._recovery = recovery
         self._refusals = refusals
 
-    def doubt(self, part: Part, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> Doubt:
-        """Return the doubt of a write, before it is taken into the desired state."""
+    def in_doubt(
+        self, part: Part, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]
+    ) -> WriteInDoubt:
+        """Return a write that is in doubt, before it is taken into the desired state."""
         alive = list(dict.fromkeys(entries))
         before = [change for entry in alive for change in self._view.desired.bringing_back(entry.path)]
-        return Doubt(part, alive, before, suspects)
+        return WriteInDoubt(part, alive, before, suspects)
 
     def save(self, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> None:
         """Take note that a write is in force."""
@@ -64,7 +66,7 @@ class DoubtfulWrites:
         self._refusals.refuse(alive[0], error)
         return []
 
-    async def clear_up(self, doubts: Iterable[Doubt]) -> list[list[Part]]:
+    async def clear_up(self, writes: Iterable[WriteInDoubt]) -> list[list[Part]]:
         """Write again, by value, what the engine may or may not have taken; return what is left to do.
 
         Raises:
@@ -72,29 +74,29 @@ class DoubtfulWrites:
             StateLostError: it has lost our state.
         """
         todo: list[list[Part]] = []
-        unsettled = deque(doubts)
+        waiting = deque(writes)
         try:
-            while unsettled:
-                doubt = unsettled[0]
-                paths = [entry.path for entry in doubt.entries]
+            while waiting:
+                write = waiting[0]
+                paths = [entry.path for entry in write.entries]
                 refusal = await self._recovery.rewrite(paths)
                 if refusal is None:
-                    self.save(doubt.entries, doubt.suspects)
+                    self.save(write.entries, write.suspects)
                 else:
-                    todo.extend(self.one_by_one(doubt.part, refusal))
-                    self._bring_back(doubt)
+                    todo.extend(self.one_by_one(write.part, refusal))
+                    self._bring_back(write)
                     await self._recovery.rewrite(paths)
-                unsettled.popleft()
+                waiting.popleft()
         except (EngineAway, StateLostError):
             # What is not refused is to be written still: once more, or when the engine is back.
-            for doubt in reversed(unsettled):
-                self._bring_back(doubt)
-                for entry in doubt.entries:
+            for write in reversed(waiting):
+                self._bring_back(write)
+                for entry in write.entries:
                     self._view.put_off.add(entry.path, 0, replaced=False)
             self._view.desired.settle()
             raise
         return todo
 
-    def _bring_back(self, doubt: Doubt) -> None:
-        for change in doubt.before:
+    def _bring_back(self, write: WriteInDoubt) -> None:
+        for change in write.before:
             self._view.desired.apply(change)
