@@ -59,6 +59,14 @@ def test_patch_that_does_not_apply_is_out_of_sync_whatever_was_put_off_around_it
     play(Scenario((Trouble(0.0, "down", 7.0), *(Send(0.0, (write,)) for write in writes))))
 
 
+@pytest.mark.parametrize("first", [Plan("/a/x/z", "bad"), Plan("/a/x/z", 1, "PUT", Fetch(0.0, failures=4))])
+def test_entry_that_failed_is_refused_with_what_covers_it_once_the_engine_is_back(first: Plan) -> None:
+    """It does not apply, or can't be fetched; its own update replaces the whole document, which the engine refuses."""
+    before, after = Plan("/a", {"x": "bad", "l": []}), Plan("/a", {"x": "bad", "l": [0]})
+    troubles = (Trouble(0.0, "strict", 0.0), Trouble(0.0, "down", 7.0))
+    play(Scenario((Send(0.0, (before,)), *troubles, Send(0.0, (first, after))), blames=False))
+
+
 def test_every_report_has_its_follow_up_when_one_try_is_that_of_several() -> None:
     """The same update comes twice, its fetch fails twice, and the engine is away when it succeeds."""
     send = Send(0.0, (Plan("/a", {}, "PUT", Fetch(0.0, failures=4)),))

@@ -33,7 +33,9 @@ ALLOWED = {
     ("READY", "MOOT"),
     ("PUT_OFF", "REFUSED"),
     ("FETCH_FAILED", "MOOT"),
+    ("FETCH_FAILED", "REFUSED"),
     ("REFUSED", "MOOT"),
+    ("REFUSED", "REFUSED"),
     ("REFUSED", "READY"),
 }
 

@@ -60,9 +60,10 @@ _NEXT = {
     EntryState.READY: {EntryState.SAVED, EntryState.PUT_OFF, EntryState.REFUSED, EntryState.MOOT},
     EntryState.SAVED: set[EntryState](),
     EntryState.PUT_OFF: {EntryState.REFUSED},
-    EntryState.FETCH_FAILED: {EntryState.MOOT},
+    # Refused though it failed before: with what its own update put off in its place, once the engine is back.
+    EntryState.FETCH_FAILED: {EntryState.MOOT, EntryState.REFUSED},
     # Ready again: what it was judged by has not landed itself.
-    EntryState.REFUSED: {EntryState.MOOT, EntryState.READY},
+    EntryState.REFUSED: {EntryState.MOOT, EntryState.READY, EntryState.REFUSED},
     EntryState.MOOT: set[EntryState](),
 }
 """What an entry may become, by what it is."""
