@@ -297,9 +297,9 @@ MUTANTS = (
     ),
     Mutant(
         "load base data when there is time for it",
-        "cabochon.sync.pipeline",
-        "                    await updater.connected(resumed=resumed)\n",
-        "                    updater._tasks.start_soon(lambda: updater.connected(resumed=resumed))\n",
+        "cabochon.sync.intake.source_follower",
+        "                    await self._base_data.connected(resumed=resumed)\n",
+        "                    self._base_data._tasks.start_soon(lambda: self._base_data.connected(resumed=resumed))\n",
         ("test_rule_10",),
     ),
     Mutant(

@@ -32,6 +32,7 @@ FLOORS = (
     "sync.engine",
     "sync.backup",
     "sync.intake",
+    "sync.assembly",
     "sync.pipeline",
     "testing",
     "agent",

@@ -63,7 +63,7 @@ def _outcome(entry: Entry) -> Outcome:
 
 def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
     """Hear of every update that ends, before anyone else does."""
-    ends = pipeline._committer._ends
+    ends = pipeline._sync.committer._ends
     inner = ends._on_end
 
     def on_end(update: Update, record: TransactionRecord | None) -> None:
@@ -77,7 +77,7 @@ def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
 
 def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
     """Take note in `attempts` of what was put off and is refused once the engine is back."""
-    recovery = pipeline._committer._recovery
+    recovery = pipeline._sync.committer._recovery
     refused, restored = recovery._on_refused, recovery._on_restored
     judged: list[int] = [0]
 
@@ -100,39 +100,39 @@ def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
 
 
 def view(pipeline: Pipeline) -> EngineView:
-    return pipeline._view
+    return pipeline._sync.view
 
 
 def desired(pipeline: Pipeline) -> DesiredState:
-    return pipeline._view.desired
+    return pipeline._sync.view.desired
 
 
 def desired_documents(pipeline: Pipeline) -> dict[str, Any]:
     """Return what the pipeline believes that the engine should hold."""
-    raw = pipeline._view.desired.read(ROOT)
+    raw = pipeline._sync.view.desired.read(ROOT)
     return {} if raw is None else decode(raw)
 
 
 def kept(pipeline: Pipeline) -> int:
     """Count the documents that are remembered in case the engine refuses what was put off."""
-    return pipeline._view.put_off.remembered
+    return pipeline._sync.view.put_off.remembered
 
 
 def log_of(pipeline: Pipeline) -> TransactionLog:
-    return pipeline._view.log
+    return pipeline._sync.view.log
 
 
 def book(pipeline: Pipeline) -> RetryBook[Reported]:
-    return pipeline._follow_ups.book
+    return pipeline._sync.follow_ups.book
 
 
 def waiting_for_fetch(pipeline: Pipeline) -> list[FailedEntry[Reported]]:
     """Return entries whose fetch failed and that are to be tried again."""
-    return [failed for failed in pipeline._follow_ups.book._failed if failed.cause is Cause.FETCH]
+    return [failed for failed in pipeline._sync.follow_ups.book._failed if failed.cause is Cause.FETCH]
 
 
 def away(pipeline: Pipeline) -> bool:
-    return pipeline._committer._recovery.away
+    return pipeline._sync.committer._recovery.away
 
 
 def unsettled(pipeline: Pipeline) -> list[str]:
@@ -142,12 +142,12 @@ def unsettled(pipeline: Pipeline) -> list[str]:
         out.append(f"{pipeline.under_way.updates} updates under way")
     if waiting_for_fetch(pipeline):
         out.append("failed fetches wait for a retry")
-    if pipeline._committer._recovery.away:
+    if pipeline._sync.committer._recovery.away:
         out.append("the engine is away")
-    if pipeline._view.put_off:
-        out.append(f"put off at {sorted(map(str, pipeline._view.put_off))}")
-    if pipeline._committer._keeper.wants_commit:
+    if pipeline._sync.view.put_off:
+        out.append(f"put off at {sorted(map(str, pipeline._sync.view.put_off))}")
+    if pipeline._sync.committer._keeper.wants_commit:
         out.append("the log has changes to be written")
-    if pipeline._scheduler.queued or pipeline._scheduler._waiting:
+    if pipeline._sync.scheduler.queued or pipeline._sync.scheduler._waiting:
         out.append("the scheduler holds updates back")
     return out

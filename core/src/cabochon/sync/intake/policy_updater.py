@@ -8,7 +8,7 @@ commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
@@ -23,7 +23,9 @@ from cabochon.schemas import PolicyBundle
 from cabochon.sync.bell import Bell
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.intake.own_transactions import OwnTransactions
 from cabochon.sync.intake.source_calls import SourceCalls
+from cabochon.sync.outcome.reports import PendingReport, Reporting
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.rules.records import policy_record
 from cabochon.sync.rules.update import Entry, EntryState
@@ -36,32 +38,34 @@ log = structlog.get_logger()
 
 
 class PolicyUpdater:
-    """Fetches and applies bundles, one at a time; several requests while one is applied become one."""
+    """Fetches and applies bundles, one at a time; several requests while one is applied become one.
+
+    `wanted` is rung too when the engine is back: what came while it was away may have failed.
+    """
 
     def __init__(
         self,
         calls: SourceCalls,
         writer: PolicyWriter,
+        transactions: OwnTransactions,
+        reporting: Reporting,
+        wanted: Bell,
         *,
-        write_data: Callable[[str, list[Entry]], Awaitable[list[Entry]]],
-        record: Callable[[TransactionRecord, str], Awaitable[None]],
-        on_applied: Callable[[], None],
         metrics: Metrics,
         traces: Traces,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._calls = calls
         self._writer = writer
-        self._write_data = write_data
-        self._record = record
-        self._on_applied = on_applied
+        self._transactions = transactions
+        self._reporting = reporting
         self._metrics = metrics
         self._traces = traces
         self._wall = wall
         self._full = False
         self._confirmed = False
         self._malformed: dict[DocumentPath, str] = {}
-        self._wanted = Bell()
+        self._wanted = wanted
         self._asked = False
         self._backoff = Backoff(longest_s=30)
 
@@ -71,17 +75,15 @@ class PolicyUpdater:
         self._asked = True
         self._wanted.ring()
 
-    def engine_is_back(self) -> None:
-        """Ask once more: what came while it was away may have failed. Before the first request nothing came."""
-        if self._asked:
-            self._wanted.ring()
-
     async def run(self) -> None:
         """Apply bundles until cancelled."""
         tries = 0
         while True:
             if not tries:
                 await self._wanted.answered()
+            if not self._asked:
+                # The engine is back before the source was met: nothing has come that could have failed.
+                continue
             await self._calls.connectivity.enabled()
             # What was asked for while we were cut off is asked for now.
             self._wanted.taken()
@@ -106,7 +108,7 @@ class PolicyUpdater:
             self._traces.ended(PolicyTrace(policy_hash=None, fetch=fetch, error=str(err)))
             return False
         if bundle is None:
-            await self._confirm(base)
+            self._confirm(base)
             return True
         if bundle.old_hash not in {None, base}:
             self._metrics.count("policies.fetch_failed")
@@ -120,13 +122,13 @@ class PolicyUpdater:
         self._wanted.ring()
         return True
 
-    async def _confirm(self, base: str | None) -> None:
+    def _confirm(self, base: str | None) -> None:
         """Take note that the policies which a backup brought are the newest: the first time, that syncs them."""
         if base is not None and not self._confirmed:
             now = self._wall()
             self._confirmed = True
-            await self._record(policy_record(base, "", created_at=now, ended_at=now), base)
-            self._on_applied()
+            self._record(policy_record(base, "", created_at=now, ended_at=now), base)
+            self._transactions.policies_applied()
 
     async def _apply(self, bundle: PolicyBundle, fetch: Period, *, anew: bool) -> bool:
         started = self._wall()
@@ -134,7 +136,7 @@ class PolicyUpdater:
         again = False
         data: list[Entry] = []
         try:
-            data = await self._write_data(bundle.hash, self._data_entries(bundle))
+            data = await self._transactions.write_policy_data(bundle.hash, self._data_entries(bundle))
             error = "; ".join(f"{entry.path}: {entry.error}" for entry in data if entry.error)
             await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash, anew=anew)
         except StoreRejectedError as err:
@@ -164,11 +166,15 @@ class PolicyUpdater:
                 error=error,
             )
         )
-        await self._record(record, bundle.hash)
+        self._record(record, bundle.hash)
         if not error:
             self._confirmed = True
-            self._on_applied()
+            self._transactions.policies_applied()
         return not again
+
+    def _record(self, record: TransactionRecord, policy_hash: str) -> None:
+        self._transactions.record(record)
+        self._reporting.submit(PendingReport(update_id=None, policy_hash=policy_hash))
 
     def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
         """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks.

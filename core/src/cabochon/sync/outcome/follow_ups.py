@@ -142,6 +142,8 @@ class FollowUps:
         reporting: where reports go.
         metrics: counts what is given up.
         retries: rung when what is due, and when, has changed.
+
+    `engine_back` is rung when the engine is back and holds what was put off.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class FollowUps:
         metrics: Metrics,
         *,
         clock: Callable[[], float],
+        engine_back: Bell,
     ) -> None:
         self.reporting = reporting
         self.retries = Bell()
@@ -159,6 +162,7 @@ class FollowUps:
         self.book = book
         self.metrics = metrics
         self._clock = clock
+        self._engine_back = engine_back
         self._put_off: dict[tuple[Entry | DocumentPath, Reported | None], tuple[Entry, Reported]] = {}
 
     def follow(self, entry: Entry, reported: Reported) -> None:
@@ -208,6 +212,7 @@ class FollowUps:
                 owner.settle_one(EntryResult(entry.spec, fetched=True, saved=True, raw=entry.raw))
         if paths:
             log.info("engine.restored", paths=len(paths))
+        self._engine_back.ring()
 
     def refused(self, tops: Mapping[DocumentPath, StoreRejectedError]) -> None:
         """The engine is back and refuses what was put off around these paths: it counts as refused from now on."""
