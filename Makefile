@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lint format typecheck docs bench mutants engines venv constraints clean
+.PHONY: help demo test check coverage lint format typecheck docs bench mutants engines venv constraints clean
 
 # The first of these that runs, is new enough and can make a virtual environment. `make PYTHON=... demo` picks another.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -50,6 +50,15 @@ demo: $(VENV)/.stamp-demo ## See it work: the whole pipeline in this terminal, o
 test: $(VENV)/.stamp-dev ## Run the tests, in random order
 	@$(BIN)/python tests/engines.py --optional
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+# Two cores: the types on one, the tests on what is left. What pyright says comes last, for it is long.
+check: $(VENV)/.stamp-dev ## The inner loop, under two minutes: format, lint, types, unit tests, rooms
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
+	@types=$$(mktemp); PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright > "$$types" & types_pid=$$!; \
+		$(BIN)/pytest -q -n $(WORKERS) -m "not slow and not network" core/tests tests/packaging/test_rooms.py $(ARGS); \
+		tests_ok=$$?; wait "$$types_pid"; types_ok=$$?; cat "$$types"; rm -f "$$types"; \
+		[ "$$tests_ok" = 0 ] && [ "$$types_ok" = 0 ]
 
 # Not with a pytest plugin: ours imports the code before that could watch it.
 coverage: $(VENV)/.stamp-dev ## Run the tests and show which branches they leave out
