@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from cabochon.testing.real_engine import free_port
 
 from ..engines import engines  # noqa: TID252 - the tests' own script
 from .pages import ROOT, Command, Snippet, commands
@@ -102,9 +103,7 @@ class Reader:
         self.environment["PYTEST_ADDOPTS"] = "-p no:randomly -p no:cacheprovider"
         self.environment.pop("COLUMNS", None)
         for port in sorted({_AGENTS_PORT, *re.findall(r"127\.0\.0\.1:(\d{4,5})", self.page.read_text("utf-8"))}):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.ports[port] = str(free.getsockname()[1])
+            self.ports[port] = str(free_port())
         # A page need not name it for its agents to listen there, and pages are followed side by side.
         self.environment["OPAL_CLIENT_API_SERVER_PORT"] = self.ports[_AGENTS_PORT]
         return self

@@ -14,9 +14,10 @@ from cabochon.agent.opening import open_agent
 from cabochon.schemas import DataSourceConfig, DataSourceEntryWithPollingInterval
 from cabochon.settings.core import CoreSettings, load_settings
 from cabochon.testing.in_process_source import InProcessSource
+from cabochon.testing.real_engine import free_port
 from cabochon_agent_api import plugin
 
-from .rig import MockPlugin, Mounted, Open, Rig, free_port
+from .rig import MockPlugin, Mounted, Open, Rig
 
 
 @pytest.fixture

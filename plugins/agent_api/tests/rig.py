@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -14,7 +13,7 @@ from cabochon.agent.agent import Agent
 from cabochon.testing.in_process_source import InProcessSource
 from cabochon_mock_store import MockEngine, mock_store_type
 
-__all__ = ["MockPlugin", "Mounted", "Open", "Rig", "free_port"]
+__all__ = ["MockPlugin", "Mounted", "Open", "Rig"]
 
 
 class Rig:
@@ -73,8 +72,3 @@ def _broken(_settings: object, _agent: AgentContext) -> AsgiApp:
         raise OSError("no disk")
 
     return app
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]

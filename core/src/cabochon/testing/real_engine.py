@@ -11,6 +11,7 @@ event loop must go on.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,7 +19,9 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +30,10 @@ __all__ = ["GoEngine", "NoEngineError", "RealEngine", "free_port"]
 
 _PATIENCE_S = 20.0
 _LOOK_EVERY_S = 0.01
+# Below those that a system gives to outgoing connections: one of them could take the port while its engine is down.
+_PORTS = range(20_000, 32_768)
+# One after the other, so that none comes twice; each process from elsewhere. Not by `random`, which tests seed alike.
+_turns = count(secrets.randbelow(len(_PORTS)))
 
 
 class NoEngineError(Exception):
@@ -84,9 +91,11 @@ class GoEngine:
 
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = _PORTS[next(_turns) % len(_PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RealEngine(ABC):

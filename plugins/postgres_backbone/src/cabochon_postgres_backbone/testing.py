@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+
+from cabochon.testing.real_engine import free_port
 
 __all__ = ["PostgresServer", "programs"]
 
@@ -65,9 +66,7 @@ class PostgresServer:
         command += ["--locale=C", "-A", method, f"--pwfile={password}"]
         subprocess.run(command, check=True, capture_output=True, cwd=self._home, **self._as)
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

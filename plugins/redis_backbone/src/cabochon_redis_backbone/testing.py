@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from cabochon.testing.real_engine import free_port
+
 __all__ = ["RedisServer", "program"]
 
 _STARTS_S = 30.0
@@ -34,9 +36,7 @@ class RedisServer:
         self.folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:
