@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from .faults import Ending
@@ -80,6 +81,7 @@ class Session:
     async def notify(self, topic: str, data: object) -> None:
         """Publish, in the order of the calls."""
         async with self._writing:
+            self._check_open()
             self._protocol.send_text(_notification(topic, data))
             await self._flush()
 
@@ -94,6 +96,7 @@ class Session:
 
     async def _end(self, ending: Ending) -> None:
         if ending is Ending.CLOSE:
+            self._check_open()
             self._protocol.send_close(_GOING_AWAY)
             await self._flush()
             with anyio.move_on_after(_CLOSE_S):
@@ -106,6 +109,11 @@ class Session:
             await self._stream.send(b"\xff\xff\xff\xff")
         if ending in {Ending.RESET, Ending.HALF_FRAME_RESET}:
             await reset(self._stream)
+
+    def _check_open(self) -> None:
+        # The agent's close may have been read, and `run` cut off before it could say so.
+        if self._protocol.state is not State.OPEN:
+            raise ConnectionEndedError
 
     async def _flush(self) -> None:
         for piece in self._protocol.data_to_send():
