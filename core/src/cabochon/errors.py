@@ -161,7 +161,8 @@ class StateLostError(PolicyStoreError):
 class AnswerLostError(PolicyStoreError):
     """A call to the engine may have landed, or do so in a moment: nobody knows.
 
-    Stores that are built of parts raise it between them; a commit says `Unknown` instead.
+    Stores that are built of parts raise it between them; a commit says `Unknown` instead, and one that raises it is
+    taken to say so of everything in it.
     """
 
     retryable = True

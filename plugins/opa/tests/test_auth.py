@@ -22,7 +22,7 @@ from cabochon.errors import StoreUnavailableError
 from cabochon.kit.http.auth import ClientCredentials
 from cabochon.testing.http_server import Answer, RecordedRequest, ScriptedHttpServer
 from cabochon.transactions.changes import Changes, SetData, Write
-from cabochon_opa.client import AnswerLostError
+from cabochon_opa.client import RequestUnansweredError
 from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, free_port
@@ -407,7 +407,7 @@ async def test_without_a_certificate_that_opa_trusts_the_message_names_the_varia
         for _ in range(50):
             with pytest.raises(StoreUnavailableError) as caught:
                 await store.health()
-            if not isinstance(caught.value, AnswerLostError):
+            if not isinstance(caught.value, RequestUnansweredError):
                 complaints.append(str(caught.value))
                 break
     [complaint] = complaints

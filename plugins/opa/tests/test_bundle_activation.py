@@ -9,7 +9,7 @@ import pytest
 
 from cabochon import StoreRejectedError, StoreUnavailableError
 from cabochon_opa.bundle.shelf import BundleShelf
-from cabochon_opa.client import AnswerLostError
+from cabochon_opa.client import RequestUnansweredError
 
 from .bundle_rig import archive_of, bundle_rig, modules, until
 
@@ -163,7 +163,7 @@ async def test_an_opa_that_does_not_ask_is_told_how_to(opa_path: Path, tmp_path:
 
 async def test_an_opa_that_reports_nothing_is_told_what_is_missing(opa_path: Path, tmp_path: Path) -> None:
     async with bundle_rig(opa_path, tmp_path, status=False) as rig:
-        with pytest.raises(AnswerLostError, match="reports no status"):
+        with pytest.raises(RequestUnansweredError, match="reports no status"):
             await rig.activation(timeout_s=1.5).activate(archive_of(modules(1)))
 
 
@@ -175,7 +175,7 @@ async def test_another_opa_does_not_confirm(opa_path: Path, tmp_path: Path) -> N
 
         activation = rig.activation(timeout_s=1.5)
         activation._instance = instance  # noqa: SLF001 - as if the store's URL led elsewhere  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(AnswerLostError, match="another OPA than the one at OPAL_POLICY_STORE_URL"):
+        with pytest.raises(RequestUnansweredError, match="another OPA than the one at OPAL_POLICY_STORE_URL"):
             await activation.activate(archive_of(modules(1)))
 
 

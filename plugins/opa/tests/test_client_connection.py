@@ -12,7 +12,7 @@ import pytest
 from cabochon.errors import StoreUnavailableError
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
-from cabochon_opa.client import AnswerLostError, open_client
+from cabochon_opa.client import RequestUnansweredError, open_client
 from cabochon_opa.engine_labels import engine_labels
 from cabochon_opa.settings import OpaStoreSettings
 from cabochon_opa.testing import RealOpa, free_port
@@ -39,7 +39,7 @@ async def test_an_opa_that_is_not_there_has_done_nothing() -> None:
 
     complaint = await complaint_of(f"http://me:hidden@127.0.0.1:{port}")
 
-    assert not isinstance(complaint, AnswerLostError)
+    assert not isinstance(complaint, RequestUnansweredError)
     assert str(complaint) == f"OPA at http://127.0.0.1:{port} can't be reached: Connection refused"
 
 
@@ -47,7 +47,7 @@ async def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
     """As any other address."""
     complaint = await complaint_of(f"unix://{tmp_path}/opa.sock")
 
-    assert not isinstance(complaint, AnswerLostError)
+    assert not isinstance(complaint, RequestUnansweredError)
     assert str(complaint) == f"OPA at unix://{tmp_path}/opa.sock can't be reached: No such file or directory"
 
 
@@ -55,7 +55,7 @@ async def test_a_name_that_leads_nowhere_is_named() -> None:
     """`.invalid` never resolves (RFC 6761)."""
     complaint = await complaint_of("http://opa.invalid:8181")
 
-    assert not isinstance(complaint, AnswerLostError)
+    assert not isinstance(complaint, RequestUnansweredError)
     assert str(complaint).startswith("OPA at http://opa.invalid:8181 can't be reached: ")
 
 
@@ -73,7 +73,7 @@ async def test_a_request_that_was_sent_may_have_been_done(server: ScriptedHttpSe
 
     complaint = await complaint_of(server.url, timeout_s=0.3)
 
-    assert isinstance(complaint, AnswerLostError)
+    assert isinstance(complaint, RequestUnansweredError)
     assert why in str(complaint)
 
 
@@ -84,7 +84,7 @@ async def test_a_request_that_is_not_let_in_was_not_done(server: ScriptedHttpSer
 
     complaint = await complaint_of(server.url)
 
-    assert not isinstance(complaint, AnswerLostError)
+    assert not isinstance(complaint, RequestUnansweredError)
     assert f"refuses our credentials with {status}" in str(complaint)
 
 

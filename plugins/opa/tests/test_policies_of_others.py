@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from cabochon.errors import StoreRejectedError
 from cabochon.settings.core import load_settings
 from cabochon.transactions.changes import Changes, ReplacePolicies, SetPolicy, Write
-from cabochon_opa.client import AnswerLostError
+from cabochon_opa.client import RequestUnansweredError
 from cabochon_opa.open_store import open_opa_store
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.rest import RestDelivery
@@ -258,7 +258,7 @@ async def test_lost_answer_leaves_no_ghost(opa: RealOpa, line: str) -> None:
         delivery = RestDelivery(client)
         wire.lose = [line]
         with capture_logs() as logs:
-            with pytest.raises(AnswerLostError):
+            with pytest.raises(RequestUnansweredError):
                 await replace(delivery, wanted)
             await replace(delivery, wanted)
         with pytest.raises(StoreRejectedError):

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
 from cabochon.transactions.changes import DeletePolicy, ReplacePolicies, SetPolicy
-from cabochon_opa.client import AnswerLostError
+from cabochon_opa.client import RequestUnansweredError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.rest import RestDelivery
@@ -290,7 +290,10 @@ async def test_way_back_that_fails_is_said_loudly(opa: RealOpa) -> None:
         delivery = RestDelivery(client)
         await replace(delivery, old)
         wire.before = {"PUT /v1/policies/b.rego": squat}
-        with capture_logs() as logs, pytest.raises(AnswerLostError, match=r"can't be put back.*conflicting rule"):
+        with (
+            capture_logs() as logs,
+            pytest.raises(RequestUnansweredError, match=r"can't be put back.*conflicting rule"),
+        ):
             await replace(delivery, {"a.rego": "package a\n\ny := 1", "b.rego": "package b\n\nz := "})
         assert "policies.not_put_back" in [line["event"] for line in logs]
         others_data(opa, "PATCH", "a", [{"op": "remove", "path": "x"}])
@@ -313,14 +316,14 @@ async def test_lost_answer_is_not_believed(opa: RealOpa, line: str) -> None:
         delivery = RestDelivery(client)
         await replace(delivery, old)
         wire.lose = [line]
-        with pytest.raises(AnswerLostError):
+        with pytest.raises(RequestUnansweredError):
             await replace(delivery, {"lib.rego": LIB + "#", "use.rego": USE + "#", "new.rego": "package new"})
         with pytest.raises(StoreRejectedError):
             await delivery.write([SetPolicy("bad.rego", "no rego")])
         assert old == held(opa)
         wire.lose = [line]
         new = {"lib.rego": LIB + "##", "use.rego": USE + "##", "newer.rego": "package newer"}
-        with pytest.raises(AnswerLostError):
+        with pytest.raises(RequestUnansweredError):
             await replace(delivery, new)
         await replace(delivery, new)
 
@@ -336,7 +339,7 @@ async def test_hung_opa_is_a_lost_answer(opa: RealOpa) -> None:
         delivery = RestDelivery(client)
         await replace(delivery, {"lib.rego": LIB})
         opa.hang()
-        with pytest.raises(AnswerLostError):
+        with pytest.raises(RequestUnansweredError):
             await replace(delivery, {"lib.rego": LIB + "#"})
         opa.go_on()
         await replace(delivery, {"lib.rego": LIB + "#", "use.rego": USE})

@@ -8,7 +8,7 @@ import pytest
 
 from cabochon.backoff import Backoff
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.kit.http.engine import AnswerLostError, open_engine_http
+from cabochon.kit.http.engine import RequestUnansweredError, open_engine_http
 from cabochon.testing.http_server import Answer, ScriptedHttpServer
 from cabochon_openfga.api import ConditionConflictError, NoModelError, OpenFgaApi
 from cabochon_openfga.settings import OpenFgaStoreSettings
@@ -69,9 +69,9 @@ async def test_what_is_put_off_again_and_again_is_not_available(
         (NO_MODEL, NoModelError, "no authorization model yet"),
         (WRONG, StoreRejectedError, "OpenFGA: Invalid tuple"),
         (Answer(status=400, body="<html>"), StoreRejectedError, "<html>"),
-        (Answer(status=500, body="{}"), AnswerLostError, "answered POST"),
-        (Answer(disconnect=True), AnswerLostError, "has not answered"),
-        (Answer(body="<html>"), AnswerLostError, "what nobody understands"),
+        (Answer(status=500, body="{}"), RequestUnansweredError, "answered POST"),
+        (Answer(disconnect=True), RequestUnansweredError, "has not answered"),
+        (Answer(body="<html>"), RequestUnansweredError, "what nobody understands"),
     ],
     ids=["gone", "condition", "no-model", "wrong", "no-json", "500", "cut", "fine-but-no-json"],
 )

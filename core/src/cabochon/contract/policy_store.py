@@ -81,6 +81,7 @@ class PolicyStore(ABC):
 
         Raises:
             StoreUnavailableError: the engine can't be reached, and nothing landed. In doubt return `Unknown`.
+            AnswerLostError: taken as `Unknown` for all of it.
             StateLostError: the guard failed, nothing landed.
         """
 

@@ -14,7 +14,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError, UnsupportedOperationError
 from cabochon.transactions.changes import Change, Changes, Marker, PolicyChange, SetPolicy
 from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Refused, Unknown
-from cabochon_opa.client import Answer, AnswerLostError, OpaClient
+from cabochon_opa.client import Answer, OpaClient, RequestUnansweredError
 from cabochon_opa.data.plan import Place
 from cabochon_opa.data.planner import PATCH_OPERATIONS
 from cabochon_opa.data.writer import DataWriter
@@ -80,7 +80,7 @@ class OpaPolicyStore(PolicyStore):
             if any(isinstance(change, PolicyChange) for write in changes.writes for change in write.changes):
                 return await self._commit_policies(changes)
             return await self._commit_data(changes)
-        except AnswerLostError as err:
+        except RequestUnansweredError as err:
             return CommitResult.unknown(changes, err)
         except StateLostError:
             self._forget_policies()
@@ -123,7 +123,7 @@ class OpaPolicyStore(PolicyStore):
         for blame, policy in before:
             try:
                 await self._single.put_one(policy.id, policy.source)
-            except AnswerLostError as err:
+            except RequestUnansweredError as err:
                 # No document has landed, and the policy is written again by the next try.
                 raise StoreUnavailableError(str(err)) from err
             except StoreRejectedError as err:

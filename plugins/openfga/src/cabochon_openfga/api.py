@@ -11,7 +11,7 @@ import msgspec
 
 from cabochon.backoff import Backoff
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.kit.http.engine import Answer, AnswerLostError, EngineHttp
+from cabochon.kit.http.engine import Answer, EngineHttp, RequestUnansweredError
 from cabochon_openfga.tuples import WireCondition, WireTuple
 
 __all__ = ["ConditionConflictError", "ModelVersion", "NoModelError", "OpenFgaApi", "StoreInfo", "TuplePage"]
@@ -188,7 +188,7 @@ def _decoded(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.DecodeError as err:
-        raise AnswerLostError(f"OpenFGA answers {answer.status} with what nobody understands: {err}") from err
+        raise RequestUnansweredError(f"OpenFGA answers {answer.status} with what nobody understands: {err}") from err
 
 
 def _problem(answer: Answer) -> _Problem:

@@ -81,7 +81,7 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
             if await self._api.store(store_id) is None:
                 raise StateLostError("OpenFGA does not have our store any more") from err
             raise
-        except engine_http.AnswerLostError as err:
+        except engine_http.RequestUnansweredError as err:
             raise AnswerLostError(str(err)) from err
         self._witnesses.written(call.writes)
         return None
@@ -90,7 +90,7 @@ class OpenFgaPolicyStore(FactSetStore[TupleKey, Condition | None]):
         """Put the model in force that the policies make; its id is the version."""
         try:
             return await self._model.write(changes)
-        except engine_http.AnswerLostError as err:
+        except engine_http.RequestUnansweredError as err:
             raise AnswerLostError(str(err)) from err
 
     async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:

@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from cabochon.backoff import Backoff
-from cabochon.errors import StoreUnavailableError
+from cabochon.errors import AnswerLostError, StoreUnavailableError
 from cabochon.kit.http.auth import BearerToken, BearerTokenFile, ClientCredentials
 from cabochon.kit.http.failures import network_failure
 from cabochon.kit.http.store_connection import StoreConnectionSettings
@@ -25,7 +25,7 @@ from cabochon.kit.http.tls import client_context
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.urls import masked_url
 
-__all__ = ["Answer", "AnswerLostError", "EngineHttp", "open_engine_http"]
+__all__ = ["Answer", "EngineHttp", "RequestUnansweredError", "open_engine_http"]
 
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 _NOT_SENT = (*_NOT_CONNECTED, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -35,8 +35,11 @@ _JSON = {"Content-Type": "application/json"}
 _CERTIFICATE_ALERT = re.compile(r"ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA)")
 
 
-class AnswerLostError(StoreUnavailableError):
-    """A request was sent and not answered, or answered with 5xx: the engine may have done it."""
+class RequestUnansweredError(AnswerLostError, StoreUnavailableError):
+    """A request was sent and not answered, or answered with 5xx: the engine may have done it.
+
+    For a question that is as good as an engine that can't be reached; for a commit, the answer is lost.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class EngineHttp:
             headers: more headers.
 
         Raises:
-            AnswerLostError: the engine may or may not have done it.
+            RequestUnansweredError: the engine may or may not have done it.
             StoreUnavailableError: it can't be reached, or does not let us in (401, 403, our certificate), or there is
                 no token for it; nothing was done.
         """
@@ -93,14 +96,14 @@ class EngineHttp:
                     f"{self._name} wants a certificate that it trusts: {_reason(err)}; see"
                     " OPAL_POLICY_STORE_TLS_CLIENT_CERT and OPAL_POLICY_STORE_TLS_CLIENT_KEY"
                 ) from err
-            raise AnswerLostError(f"{self._name} has not answered {method} {path}: {_reason(err)}") from err
+            raise RequestUnansweredError(f"{self._name} has not answered {method} {path}: {_reason(err)}") from err
         if answer.status_code in _NOT_LET_IN:
             raise StoreUnavailableError(
                 f"{self._name} refuses our credentials with {answer.status_code}:"
                 f" see OPAL_POLICY_STORE_AUTH_TYPE{self._not_let_in}"
             )
         if answer.status_code >= _SERVER_ERROR:
-            raise AnswerLostError(f"{self._name} answered {method} {path} with {answer.status_code}")
+            raise RequestUnansweredError(f"{self._name} answered {method} {path} with {answer.status_code}")
         return Answer(answer.status_code, answer.content)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:

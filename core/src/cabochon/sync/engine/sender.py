@@ -10,7 +10,7 @@ import structlog
 from cabochon.backoff import Backoff
 from cabochon.contract.metrics import Metrics
 from cabochon.contract.powers import SupportsMarker
-from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
+from cabochon.errors import AnswerLostError, StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Change, Changes, Guard, SetData, Write
 from cabochon.transactions.commit_result import Applied, CommitResult
@@ -140,13 +140,14 @@ class EngineSender:
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
                 return await self._view.store.commit(changes)
+        except (AnswerLostError, TimeoutError) as err:
+            # Before what says that nothing has landed: an unanswered request may be both.
+            log.warning("commit.answer_lost", error=str(err) or "no answer before the deadline")
+            return CommitResult.unknown(changes, err)
         except StoreUnavailableError as err:
             return err
         except StateLostError:
             raise
-        except TimeoutError as err:
-            log.warning("commit.answer_lost", error="no answer before the deadline")
-            return CommitResult.unknown(changes, err)
         except Exception as err:  # noqa: BLE001 - a guarded edge: whatever else a store raises is the store's
             error = StoreUnavailableError(f"{type(err).__name__}: {err}")
             log.warning("commit.broke", error=str(error))

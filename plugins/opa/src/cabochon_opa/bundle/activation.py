@@ -11,7 +11,7 @@ from cabochon.errors import StoreUnavailableError
 from cabochon_opa.bundle.archive import Archive
 from cabochon_opa.bundle.shelf import BundleShelf
 from cabochon_opa.bundle.status import refusal_of
-from cabochon_opa.client import AnswerLostError
+from cabochon_opa.client import RequestUnansweredError
 
 __all__ = ["Activation", "Instance"]
 
@@ -49,7 +49,7 @@ class Activation:
 
         Raises:
             StoreRejectedError: OPA refuses it; what was in force still is, and is on offer again.
-            AnswerLostError: OPA has not confirmed it in time; it stays on offer.
+            RequestUnansweredError: OPA has not confirmed it in time; it stays on offer.
             StoreUnavailableError: OPA does not answer at all; nothing was published.
         """
         instance = await self._instance()
@@ -63,7 +63,7 @@ class Activation:
         finally:
             self._shelf.no_report_wanted()
         if self._confirmed is None:
-            raise AnswerLostError(self._unconfirmed(instance))
+            raise RequestUnansweredError(self._unconfirmed(instance))
         duration_s = round(anyio.current_time() - started, 3)
         log.info("bundle.activated", revision=archive.revision, roots=len(archive.roots), duration_s=duration_s)
 

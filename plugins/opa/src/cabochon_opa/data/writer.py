@@ -67,7 +67,7 @@ class DataWriter:
         """Write the documents of a commit: `places` are all of them, in order, the listeners' last.
 
         Raises:
-            AnswerLostError: it may have landed.
+            RequestUnansweredError: it may have landed.
             StoreUnavailableError: nothing has landed.
             StateLostError: the guard failed; nothing has landed.
         """

@@ -25,8 +25,8 @@ class PolicyDelivery(Protocol):
 
         Raises:
             StoreRejectedError: OPA refuses them, in OPA's own words, with file, row and column.
-            StoreUnavailableError: OPA does not answer; some of it may be done (`AnswerLostError`). The next `write`
-                begins by finding out.
+            StoreUnavailableError: OPA does not answer; some of it may be done (`RequestUnansweredError`). The next
+                `write` begins by finding out.
         """
         ...
 

@@ -12,7 +12,7 @@ import structlog
 
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon_opa.client import Answer, AnswerLostError, OpaClient
+from cabochon_opa.client import Answer, OpaClient, RequestUnansweredError
 from cabochon_opa.refusals import policy_refusal, refusal
 
 __all__ = ["ListedPolicy", "PolicyApi", "policy_url"]
@@ -198,5 +198,5 @@ def _decoded(answer: Answer, kind: type[T], what: str) -> T:
         try:
             return msgspec.json.decode(answer.body, type=kind)
         except msgspec.DecodeError as err:
-            raise AnswerLostError(f"OPA's answer to {what} is not understood: {err}") from err
-    raise AnswerLostError(f"OPA answered {what} with {answer.status}")
+            raise RequestUnansweredError(f"OPA's answer to {what} is not understood: {err}") from err
+    raise RequestUnansweredError(f"OPA answered {what} with {answer.status}")

@@ -11,7 +11,7 @@ from cabochon.contract.powers import PolicyProblem
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError, StoreUnavailableError
 from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePolicies, SetPolicy
-from cabochon_opa.client import AnswerLostError, OpaClient
+from cabochon_opa.client import OpaClient, RequestUnansweredError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.known_policies import KnownPolicies
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
@@ -68,7 +68,8 @@ class RestDelivery:
 
         Raises:
             StoreRejectedError: OPA refuses some of them; all that was in force is so again.
-            AnswerLostError: a request was not answered, or what was in force can't be put back: OPA holds a mixture.
+            RequestUnansweredError: a request was not answered, or what was in force can't be put back: OPA holds a
+                mixture.
             StoreUnavailableError: OPA does not answer, or was emptied meanwhile; some of it may be in force.
         """
         if any(isinstance(change, ReplacePolicies) and change.anew for change in changes):
@@ -212,7 +213,7 @@ class RestDelivery:
             failure = "; ".join(str(refusal) for refusal in left.values())
             log.error("policies.not_put_back", error=failure, policies=[step.id for step in left], refused=reason)
             self._known.forget()
-            raise AnswerLostError(
+            raise RequestUnansweredError(
                 f"{reason} - AND the policies that were in force can't be put back: {failure}."
                 " OPA holds a mixture of old and new policies"
             )
