@@ -25,6 +25,17 @@ class Program(NamedTuple):
 
     port: int
     log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.process.pid
+
+    def ended(self, *, within_s: float) -> int:
+        """Ask it to end, and return its code."""
+        self.process.terminate()
+        return self.process.wait(within_s)
 
     @property
     def url(self) -> str:
@@ -85,8 +96,8 @@ def _environ(mine: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _running(folder: Path, command: str, port: int, environ: dict[str, str]) -> Generator[Program]:
-    program = Program(port, folder / f"{command}-{port}.log")
-    with program.log.open("ab") as log:
+    path = folder / f"{command}-{port}.log"
+    with path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "cabochon", command, "run"],
             env=_environ(environ),
@@ -94,6 +105,7 @@ def _running(folder: Path, command: str, port: int, environ: dict[str, str]) -> 
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+    program = Program(port, path, process)
     try:
         _wait(program, process)
         yield program

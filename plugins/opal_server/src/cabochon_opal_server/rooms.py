@@ -74,7 +74,12 @@ def _policies(settings: RoomSettings, hub: Hub) -> Policies | None:
     if repository is None:
         log.warning("policy_repo.none", why="no OPAL_POLICY_REPO_URL: GET /policy is answered with 503")
         return None
-    policies = Policies(repository, hub.publish, interval_s=settings.policy.polling_interval.total_seconds())
+    policies = Policies(
+        repository,
+        hub.publish,
+        interval_s=settings.policy.polling_interval.total_seconds(),
+        kept_bytes=settings.policy.bundle_cache,
+    )
     hub.watchers.append(policies.passed_on)
     return policies
 
@@ -88,6 +93,8 @@ def _scopes(settings: RoomSettings, backbone: Backbone, hub: Hub) -> Scopes | No
         clones_of(settings.policy, settings.server.base_dir),
         interval_s=settings.scopes.refresh_interval.total_seconds(),
         timeout_s=settings.policy.clone_timeout.total_seconds(),
+        limits=settings.policy.limits,
+        kept_bytes=settings.policy.bundle_cache,
     )
     hub.watchers.append(scopes.passed_on)
     return scopes

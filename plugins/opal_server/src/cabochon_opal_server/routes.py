@@ -42,7 +42,19 @@ def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard
     """
     schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
     origins = rooms.settings.server.allowed_origins
-    return application(_routes(rooms, delivery, port), _described(rooms.settings), schemas, origins, pages, openness)
+    served, described = _routes(rooms, delivery, port), _described(rooms.settings)
+    return application(served, described, schemas, origins, pages, openness, lambda: problems_of(rooms))
+
+
+def problems_of(rooms: Rooms) -> list[str]:
+    """Say what does not work now, in words for everyone: the log and the routes of scopes say why."""
+    found: list[str] = []
+    if rooms.policies is not None and rooms.policies.trouble is not None:
+        found.append("the policy repository can't be read: what was read last is served")
+    scopes_in_trouble = 0 if rooms.scopes is None else len(rooms.scopes.trouble())
+    if scopes_in_trouble:
+        found.append(f"{scopes_in_trouble} scopes can't be followed: what was read last is served")
+    return found
 
 
 def openness_of(rooms: Rooms, host: str) -> str | None:

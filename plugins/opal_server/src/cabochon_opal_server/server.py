@@ -70,6 +70,7 @@ class Server:
             endpoint = self._endpoint(delivery, pages)
             app = application_of(self._rooms, delivery, self.port, pages, openness)
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._end_before_it_serves, tasks.cancel_scope)
                 await self._start(tasks, delivery, endpoint)
                 log.info(
                     "server.started",
@@ -84,6 +85,12 @@ class Server:
                 await serve(app, endpoint.connection, listening, self._stop)
                 tasks.cancel_scope.cancel()
             log.info("server.stopped")
+
+    async def _end_before_it_serves(self, starting: anyio.CancelScope) -> None:
+        """Obey `stop` while rooms are opened, whatever they wait for."""
+        await self._stop.wait()
+        if not self.ready.is_set():
+            starting.cancel()
 
     async def _start(self, tasks: anyio.abc.TaskGroup, delivery: Delivery, endpoint: Endpoint) -> None:
         """Start the rooms that work in the background, each when those that it needs are up."""

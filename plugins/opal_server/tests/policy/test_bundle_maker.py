@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cabochon.schemas import PolicyBundle
 from cabochon_opal_server.policy.bundle_maker import change_message, delta_bundle, full_bundle
-from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot, package_of, parents
+from cabochon_opal_server.policy.bundle_rules import BundleRules
+from cabochon_opal_server.policy.snapshot import Snapshot, package_of, parents
 
 RULES = BundleRules()
 

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import pytest
 
+from cabochon_opal_server.policy.bundle_rules import BundleRules
 from cabochon_opal_server.policy.bundle_server import BundleServer, Credentials
 from cabochon_opal_server.policy.repository import RepositoryError
-from cabochon_opal_server.policy.snapshot import BundleRules
 
 from .commits import tarball
 

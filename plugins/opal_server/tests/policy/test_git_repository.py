@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from cabochon_opal_server.policy.bundle_rules import BundleRules
 from cabochon_opal_server.policy.git_repository import GitRepository, clone_folder
 from cabochon_opal_server.policy.git_transport import ssh_command, write_key
 from cabochon_opal_server.policy.repository import RepositoryError
-from cabochon_opal_server.policy.snapshot import BundleRules
 
 from .commits import Commits
 from .http_git import serving
@@ -195,7 +195,7 @@ from pathlib import Path
 import anyio
 from cabochon_opal_server.policy.git_repository import GitRepository
 from cabochon_opal_server.policy.repository import RepositoryError
-from cabochon_opal_server.policy.snapshot import BundleRules
+from cabochon_opal_server.policy.bundle_rules import BundleRules
 
 async def main():
     repository = GitRepository(sys.argv[1], "main", Path(sys.argv[2]), BundleRules(), ssh_key=None, timeout_s=0.1)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import posixpath
-import tarfile
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from importlib import import_module
-from pathlib import PurePosixPath
 from typing import Any
 
+import anyio
 import httpx
-from anyio import to_thread
 
 from cabochon import ConfigurationError
 from cabochon.urls import masked_url
+from cabochon_opal_server.policy.archive import read_archive
+from cabochon_opal_server.policy.bundle_rules import BundleRules
+from cabochon_opal_server.policy.own_thread import in_own_thread
+from cabochon_opal_server.policy.reading import Reading, ReadLimits, UnfitError
 from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
-from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot, parents
+from cabochon_opal_server.policy.snapshot import Snapshot
 
 __all__ = ["BundleServer", "Credentials"]
 
-_KEPT = 8
+_KEPT = 4
 _TIMEOUT_S = 60.0
-_LARGEST_DOWNLOAD = 256 * 1024 * 1024
-_LARGEST_CONTENT = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +51,37 @@ class Credentials:
 class BundleServer(PolicyRepository):
     """The newest bundle of a server; a bundle's hash is one of its content, so equal bundles are equal everywhere."""
 
-    def __init__(self, url: str, credentials: Credentials, rules: BundleRules) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials, rules: BundleRules, limits: ReadLimits | None = None
+    ) -> None:
         """Create it without asking; `url` is the folder of `bundle.tar.gz`."""
         self._url = f"{url.rstrip('/')}/bundle.tar.gz"
         self.place = masked_url(self._url)
         self._credentials = credentials
         self._rules = rules
+        self._limits = limits or ReadLimits()
+        self._unfit: tuple[bytes, UnfitError] | None = None
         self._etag: str | None = None
         self._newest: Snapshot | None = None
         self._snapshots: dict[str, Snapshot] = {}
 
     async def newest(self) -> Snapshot:
-        """Ask for the bundle, unless it is still the last one."""
+        """Ask for the bundle; what is unchanged, or known to be unfit, is not read again."""
         answer, etag = await self._download()
         if answer is None:
             if self._newest is None:
                 raise RepositoryError("304 for a bundle that was never given")
             return self._newest
+        digest = await in_own_thread(lambda: hashlib.sha256(answer).digest())
+        if self._unfit is not None and self._unfit[0] == digest:
+            # Nothing else came since: reading it once more would lead to the same.
+            raise self._unfit[1]
+        reading = Reading(self._limits)
         try:
-            found = await to_thread.run_sync(_unpacked, answer, self._rules)
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as err:
-            raise RepositoryError(f"what came is no bundle.tar.gz: {err}") from err
+            found = await in_own_thread(partial(read_archive, answer, self._rules, reading), reading.give_up)
+        except UnfitError as err:
+            self._unfit = digest, err
+            raise
         self._etag, self._newest = etag, found
         self._snapshots.pop(found.hash, None)
         self._snapshots[found.hash] = found
@@ -100,41 +107,16 @@ class BundleServer(PolicyRepository):
                     return None, self._etag
                 if response.status_code != HTTPStatus.OK:
                     raise RepositoryError(f"the server of bundles answers {response.status_code}")
-                async for chunk in response.aiter_raw():
-                    content += chunk
-                    if len(content) > _LARGEST_DOWNLOAD:
-                        raise RepositoryError(f"the bundle has more than {_LARGEST_DOWNLOAD} bytes")
+                with anyio.fail_after(self._limits.seconds):
+                    async for chunk in response.aiter_raw():
+                        content += chunk
+                        if len(content) > self._limits.size:
+                            raise UnfitError(f"it has more bytes than OPAL_POLICY_MAX_BYTES={self._limits.size}")
                 return bytes(content), response.headers.get("etag")
         except (httpx.HTTPError, httpx.InvalidURL) as err:
             raise RepositoryError(f"no answer: {str(err) or type(err).__name__}") from err
-
-
-def _unpacked(archive: bytes, rules: BundleRules) -> Snapshot:
-    """Read an archive in memory: nothing is written, so no name in it can lead anywhere."""
-    files: dict[str, bytes] = {}
-    paths: set[str] = set()
-    left = _LARGEST_CONTENT
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
-        for member in tar:
-            path = posixpath.normpath(member.name).lstrip("/")
-            if not member.isfile() or ".." in PurePosixPath(path).parts:
-                continue
-            paths.update((path, *parents([path])))
-            if rules.needs(path):
-                left -= member.size
-                if left < 0:
-                    raise tarfile.TarError(f"it unpacks to more than {_LARGEST_CONTENT} bytes")
-                content = tar.extractfile(member)
-                files[path] = b"" if content is None else content.read()
-    return Snapshot(hash=_hash(files), files=files, paths=frozenset(paths - {"."}), rules=rules)
-
-
-def _hash(files: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        digest.update(f"{len(path)} {path} {len(content)} ".encode())
-        digest.update(content)
-    return digest.hexdigest()
+        except TimeoutError as err:
+            raise RepositoryError(f"no whole answer within {self._limits.seconds:g} seconds") from err
 
 
 def _signed(url: str, key_id: str, secret: str, region: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from cabochon import ConfigurationError
+from cabochon_opal_server.policy.bundle_rules import BundleRules
 from cabochon_opal_server.policy.repository import PolicyRepository
 from cabochon_opal_server.policy.settings import PolicySettings
-from cabochon_opal_server.policy.snapshot import BundleRules
 
 __all__ = ["clones_of", "repository_of"]
 
@@ -48,6 +48,7 @@ def _git(settings: PolicySettings, rules: BundleRules, base_dir: Path) -> Policy
         rules,
         ssh_key=None if settings.ssh_key is None else settings.ssh_key.get_secret_value(),
         timeout_s=settings.clone_timeout.total_seconds() or math.inf,
+        limits=settings.limits,
     )
 
 
@@ -68,4 +69,4 @@ def _bundles(settings: PolicySettings, rules: BundleRules) -> PolicyRepository |
         region=settings.bundle_region if by_signature else None,
     )
     credentials.headers(settings.bundle_url)
-    return BundleServer(settings.bundle_url, credentials, rules)
+    return BundleServer(settings.bundle_url, credentials, rules, settings.limits)

@@ -18,19 +18,20 @@ from typing import TypeVar
 
 import anyio
 import structlog
-from anyio import to_thread
 from dulwich.client import GitClient, HTTPProxyUnauthorized, HTTPUnauthorized
 from dulwich.errors import ChecksumMismatch, GitProtocolError, NotGitRepository, ObjectFormatException
-from dulwich.object_store import iter_tree_contents
-from dulwich.objects import Blob, Commit, ObjectID, valid_hexsha
+from dulwich.objects import ObjectID, valid_hexsha
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from cabochon.urls import masked_url
+from cabochon_opal_server.policy.bundle_rules import BundleRules
 from cabochon_opal_server.policy.git_transport import git_client, ssh_command, write_key
+from cabochon_opal_server.policy.git_tree import read_commit
 from cabochon_opal_server.policy.own_thread import in_own_thread
+from cabochon_opal_server.policy.reading import Reading, ReadLimits, UnfitError
 from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
-from cabochon_opal_server.policy.snapshot import BundleRules, Snapshot
+from cabochon_opal_server.policy.snapshot import Snapshot
 
 __all__ = ["GitRepository", "clone_folder"]
 
@@ -38,14 +39,13 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-_REGULAR_FILES = (0o100644, 0o100755, 0o100664)
-_FOLDER = 0o040000
 _KEPT = 4
 _BROKEN = (KeyError, ObjectFormatException, ChecksumMismatch, zlib.error)
 _NAMED_BRANCHES = 5
 _CLONE = re.compile(r"clone-\d+")
 _ASKED_IN_VAIN_AT_MOST = 32
 _LONGEST_QUESTION_S = 5.0
+_GIVEN_UP_AT_MOST = 4
 
 
 class GitRepository(PolicyRepository):
@@ -57,7 +57,15 @@ class GitRepository(PolicyRepository):
     """
 
     def __init__(
-        self, url: str, branch: str, folder: Path, rules: BundleRules, *, ssh_key: str | None, timeout_s: float
+        self,
+        url: str,
+        branch: str,
+        folder: Path,
+        rules: BundleRules,
+        *,
+        ssh_key: str | None,
+        timeout_s: float,
+        limits: ReadLimits | None = None,
     ) -> None:
         """Create the repository without reading it.
 
@@ -68,6 +76,7 @@ class GitRepository(PolicyRepository):
             rules: what is needed of it.
             ssh_key: text of a private key.
             timeout_s: the longest that one look may take, in seconds; `math.inf` for no limit.
+            limits: how much of a commit is read.
         """
         self.place = masked_url(url)
         self._url = url
@@ -77,32 +86,36 @@ class GitRepository(PolicyRepository):
         self._rules = rules
         self._ssh_key = ssh_key
         self._timeout_s = timeout_s
+        self._limits = limits or ReadLimits()
+        self._unfit: tuple[str, UnfitError] | None = None
+        self._at_work: set[Reading] = set()
         self._lock = threading.Lock()
         self._snapshots: dict[str, Snapshot] = {}
         self._asking = anyio.Lock()
-        self._head: str | None = None
-        self._in_vain: set[str] = set()
+        self._questions = _Questions()
 
     async def newest(self) -> Snapshot:
         """Fetch the branch's head, and read it."""
+        if len(self._at_work) >= _GIVEN_UP_AT_MOST:
+            raise RepositoryError(f"{len(self._at_work)} looks that were given up still hang: no other is begun")
+        reading = Reading(self._limits)
         try:
             with anyio.fail_after(self._timeout_s):
                 async with self._asking:
                     # The thread of a hung remote is left to itself: it ends with its connection.
-                    found = await in_own_thread(self._newest)
+                    found = await in_own_thread(partial(self._newest, reading), reading.give_up)
         except TimeoutError as err:
             raise RepositoryError(
                 f"no answer within OPAL_POLICY_REPO_CLONE_TIMEOUT={self._timeout_s:g} seconds"
             ) from err
-        if found.hash != self._head:
-            self._head = found.hash
-            self._in_vain.clear()
+        self._questions.begin(found.hash)
         return found
 
     async def last(self) -> Snapshot | None:
         """Read the head that was fetched last, by this server or by an earlier one on the same folder."""
         try:
-            return await to_thread.run_sync(_told, self._url, self._last)
+            reading = Reading(self._limits)
+            return await in_own_thread(partial(_told, self._url, partial(self._last, reading)), reading.give_up)
         except RepositoryError as err:
             log.warning("policy_repo.clone_unreadable", repository=self.place, error=str(err))
             return None
@@ -112,7 +125,7 @@ class GitRepository(PolicyRepository):
         point = point.lower()
         if not valid_hexsha(point.encode()):
             return None
-        found = await to_thread.run_sync(self._known, point)
+        found = self._snapshots.get(point) or await self._read(point)
         if found is None:
             with anyio.move_on_after(min(self._timeout_s, _LONGEST_QUESTION_S)):
                 async with self._asking:
@@ -121,24 +134,48 @@ class GitRepository(PolicyRepository):
 
     async def _asked_for(self, point: str) -> Snapshot | None:
         """Fetch an earlier commit; whoever makes commits up has the remote asked only so often."""
-        found = await to_thread.run_sync(self._known, point)
-        if found is not None or point in self._in_vain or len(self._in_vain) >= _ASKED_IN_VAIN_AT_MOST:
+        found = await self._read(point)
+        if found is not None or not self._questions.may_ask(point):
             return found
-        self._in_vain.add(point)
-        found = await in_own_thread(partial(self._earlier, point))
+        reading = Reading(self._limits)
+        found = await in_own_thread(partial(self._earlier, point, reading), reading.give_up)
         if found is not None:
-            self._in_vain.discard(point)
+            self._questions.answered(point)
         return found
+
+    async def _read(self, point: str) -> Snapshot | None:
+        """Read a commit of the clone; who can't be told the difference to it is told all."""
+        reading = Reading(self._limits)
+        try:
+            return await in_own_thread(partial(_told, self._url, partial(self._known, point, reading)), reading.give_up)
+        except RepositoryError as err:
+            log.debug("policy_repo.commit_not_there", repository=self.place, commit=point, error=str(err))
+            return None
 
     # ------------------------------------------------------------------------------------------------- in a thread
 
-    def _newest(self) -> Snapshot:
+    def _newest(self, reading: Reading) -> Snapshot:
+        self._at_work.add(reading)
+        try:
+            return self._looked(reading)
+        finally:
+            self._at_work.discard(reading)
+
+    def _looked(self, reading: Reading) -> Snapshot:
         head = _told(self._url, self._fetched)
-        found = _told(self._url, partial(self._known, head))
+        if self._unfit is not None and self._unfit[0] == head:
+            # It can't become fit: a commit never changes.
+            raise self._unfit[1]
+        try:
+            found = _told(self._url, partial(self._known, head, reading))
+        except UnfitError as err:
+            unfit = UnfitError(f"commit {head}: {err}")
+            self._unfit = head, unfit
+            raise unfit from err
         if found is None:
             shutil.rmtree(self._clone, ignore_errors=True)
             raise RepositoryError(f"the clone in {self._clone} was damaged; it is made anew")
-        if found.hash != self._head:
+        if found.hash != self._questions.head:
             _told(self._url, partial(self._note, head))
         return found
 
@@ -152,28 +189,28 @@ class GitRepository(PolicyRepository):
         beside.write_text(f"{self._clone.name} {head}\n")
         beside.replace(self._noted)
 
-    def _last(self) -> Snapshot | None:
+    def _last(self, reading: Reading) -> Snapshot | None:
         if not self._noted.exists():
             return None
         clone, _, head = self._noted.read_text().strip().partition(" ")
         if not (_CLONE.fullmatch(clone) and valid_hexsha(head.encode()) and (self._folder / clone).is_dir()):
             return None
         self._clone = self._folder / clone
-        return self._known(head)
+        return self._known(head, reading)
 
-    def _earlier(self, point: str) -> Snapshot | None:
+    def _earlier(self, point: str, reading: Reading) -> Snapshot | None:
         try:
-            return _told(self._url, partial(self._fetched_earlier, point))
+            return _told(self._url, partial(self._fetched_earlier, point, reading))
         except RepositoryError as err:
             log.debug("policy_repo.commit_not_there", repository=self.place, commit=point, error=str(err))
             return None
 
-    def _fetched_earlier(self, point: str) -> Snapshot:
+    def _fetched_earlier(self, point: str, reading: Reading) -> Snapshot:
         """Fetch a commit by its id alone; most servers give any that they have."""
         wanted = ObjectID(point.encode())
         with self._remote() as (client, path, _, clone):
             client.fetch(path, clone, determine_wants=lambda refs, depth=None: [wanted], depth=1)  # noqa: ARG005 - dulwich's names
-            found = _read(clone, point, self._rules)
+            found = read_commit(clone, point, self._rules, reading)
         with self._lock:
             return self._kept(found)
 
@@ -239,13 +276,13 @@ class GitRepository(PolicyRepository):
         there = ", ".join(heads[:_NAMED_BRANCHES]) or "none yet"
         return f"there is no branch OPAL_POLICY_REPO_MAIN_BRANCH={self._branch}; branches there: {there}"
 
-    def _known(self, point: str) -> Snapshot | None:
+    def _known(self, point: str, reading: Reading) -> Snapshot | None:
         with self._lock:
             if point in self._snapshots:
                 return self._snapshots[point]
             try:
                 with _opened(self._clone) as clone:
-                    found = _read(clone, point, self._rules)
+                    found = read_commit(clone, point, self._rules, reading)
             except _BROKEN:
                 return None
             return self._kept(found)
@@ -255,6 +292,28 @@ class GitRepository(PolicyRepository):
         while len(self._snapshots) > _KEPT:
             del self._snapshots[next(iter(self._snapshots))]
         return found
+
+
+class _Questions:
+    """For which commits the remote was asked in vain since its head changed: whoever makes some up gets so many."""
+
+    def __init__(self) -> None:
+        self.head: str | None = None
+        self._in_vain: set[str] = set()
+
+    def begin(self, head: str) -> None:
+        if head != self.head:
+            self.head = head
+            self._in_vain.clear()
+
+    def may_ask(self, point: str) -> bool:
+        if point in self._in_vain or len(self._in_vain) >= _ASKED_IN_VAIN_AT_MOST:
+            return False
+        self._in_vain.add(point)
+        return True
+
+    def answered(self, point: str) -> None:
+        self._in_vain.discard(point)
 
 
 def clone_folder(base: Path, prefix: str, url: str) -> Path:
@@ -269,24 +328,6 @@ def _opened(folder: Path) -> Repo:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return Repo.init_bare(str(folder))
-
-
-def _read(clone: Repo, point: str, rules: BundleRules) -> Snapshot:
-    commit = clone[point.encode()]
-    if not isinstance(commit, Commit):
-        raise KeyError(point)
-    files: dict[str, bytes] = {}
-    paths: set[str] = set()
-    for entry in iter_tree_contents(clone.object_store, commit.tree, include_trees=True):
-        path = os.fsdecode(entry.path)
-        if entry.mode == _FOLDER and path:
-            paths.add(path)
-        elif entry.mode in _REGULAR_FILES:
-            paths.add(path)
-            if rules.needs(path):
-                blob = clone[entry.sha]
-                files[path] = blob.data if isinstance(blob, Blob) else b""
-    return Snapshot(hash=point, files=files, paths=frozenset(paths), rules=rules)
 
 
 def _told(url: str, read: Callable[[], T]) -> T:

@@ -13,11 +13,15 @@ __all__ = ["in_own_thread"]
 T = TypeVar("T")
 
 
-async def in_own_thread(work: Callable[[], T]) -> T:
+def _nothing() -> None:
+    """Do nothing: the thread can't be told."""
+
+
+async def in_own_thread(work: Callable[[], T], give_up: Callable[[], None] = _nothing) -> T:
     """Run `work` in a thread of its own, and return or raise what it does.
 
-    Cancelled, it leaves the thread to itself. So does the interpreter when it ends, which would join one of anyio's: a
-    server would not end before a remote that hangs was given up.
+    Cancelled, it calls `give_up` and leaves the thread to itself. So does the interpreter when it ends, which would
+    join one of anyio's: a server would not end before a remote that hangs was given up.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -40,4 +44,8 @@ async def in_own_thread(work: Callable[[], T]) -> T:
             loop.call_soon_threadsafe(settle, how)
 
     Thread(target=run, name=f"{__name__} {getattr(work, '__name__', '')}", daemon=True).start()
-    return await done
+    try:
+        return await done
+    except asyncio.CancelledError:
+        give_up()
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import PurePosixPath
 
 import anyio
@@ -13,17 +14,20 @@ import structlog
 
 from cabochon import BackboneError, LogRecord, NewRecord
 from cabochon.backoff import Backoff
-from cabochon.schemas import PolicyBundle, PolicyUpdateMessage
+from cabochon.schemas import PolicyUpdateMessage
+from cabochon_opal_server.policy.bundle_cache import BundleCache, BundleKey
 from cabochon_opal_server.policy.bundle_maker import change_message, delta_bundle, full_bundle
+from cabochon_opal_server.policy.own_thread import in_own_thread
 from cabochon_opal_server.policy.repository import PolicyRepository, RepositoryError
 from cabochon_opal_server.policy.snapshot import Snapshot
+from cabochon_opal_server.policy.turns import Turns
 from cabochon_opal_server.pubsub.topics import policy_topics
 
 __all__ = ["NotLoadedError", "Policies", "UnknownFolderError"]
 
 log = structlog.get_logger()
 
-_KEPT_BUNDLES = 64
+_KEPT_BYTES = 128 * 1024 * 1024
 
 
 class NotLoadedError(Exception):
@@ -47,6 +51,8 @@ class Policies:
         *,
         interval_s: float,
         scope: str = "",
+        kept_bytes: int = _KEPT_BYTES,
+        turns: Turns | None = None,
     ) -> None:
         """Create it; `run` reads.
 
@@ -55,6 +61,8 @@ class Policies:
             publish: puts a record into the update log.
             interval_s: seconds between two looks; 0 for none but those that are asked for.
             scope: whose policies they are; "" for those of a server without scopes.
+            kept_bytes: of the bundles that were made last.
+            turns: what it shares with others that look at repositories.
         """
         self._repository = repository
         self._publish = publish
@@ -65,7 +73,9 @@ class Policies:
         self._announced: Snapshot | None = None
         self._asked_too_early = False
         self._trouble: str | None = None
-        self._bundles: dict[tuple[str, str, tuple[str, ...]], bytes] = {}
+        self._bundles = BundleCache(most_bytes=kept_bytes)
+        self._making = anyio.Lock()
+        self._turns = turns or Turns()
 
     @property
     def place(self) -> str:
@@ -77,6 +87,11 @@ class Policies:
         """The hash of the newest policies, None until they were read."""
         return None if self._newest is None else self._newest.hash
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the newest policies can't be read or announced, None if they can."""
+        return self._trouble
+
     def look(self) -> None:
         """Look for news now; who asks while that goes on, has it look once more."""
         self._look.set()
@@ -84,8 +99,11 @@ class Policies:
     def passed_on(self, record: LogRecord) -> None:
         """Take note of a record of the log: another server may have seen new policies before this one did."""
         if record.kind == "policy" and record.topics and record.topics[0].startswith(f"{self._topics}policy:"):
-            message = msgspec.json.decode(record.body, type=PolicyUpdateMessage)
-            if message.new_policy_hash != self.head:
+            try:
+                is_news = msgspec.json.decode(record.body, type=PolicyUpdateMessage).new_policy_hash != self.head
+            except msgspec.MsgspecError:
+                is_news = True
+            if is_news:
                 self.look()
 
     def existing(self, folders: Collection[str]) -> list[str]:
@@ -95,7 +113,11 @@ class Policies:
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve what was the newest when the server ended, and look for news, until cancelled."""
-        self._newest = self._announced = await self._repository.last()
+        try:
+            async with self._turns.one():
+                self._newest = self._announced = await self._repository.last()
+        except Exception as err:  # noqa: BLE001 - a guarded edge: what is kept there must not stop the start
+            self._note_trouble(f"{type(err).__name__}: {err}")
         if self._newest is not None:
             log.info("policy_repo.still_there", repository=self.place, commit=self._newest.hash)
         task_status.started()
@@ -126,49 +148,55 @@ class Policies:
         for folder in wanted:
             if not newest.has(folder):
                 raise UnknownFolderError(folder)
-        key = (newest.hash, base_hash or "", wanted)
-        if key not in self._bundles:
-            made = msgspec.json.encode(await self._made(newest, wanted, base_hash))
-            self._bundles[key] = made
-            while len(self._bundles) > _KEPT_BUNDLES:
-                del self._bundles[next(iter(self._bundles))]
-            return made
-        return self._bundles[key]
-
-    async def _made(self, newest: Snapshot, folders: Collection[str], base_hash: str | None) -> PolicyBundle:
+        kept = self._bundles.get(BundleKey(newest.hash, base_hash or "", wanted))
+        if kept is not None:
+            return kept
         old = await self._repository.snapshot(base_hash) if base_hash else None
-        if old is not None:
-            return delta_bundle(old, newest, folders)
-        if base_hash:
+        if base_hash and old is None:
             log.info("policy_repo.base_unknown", base_hash=base_hash[:100])
-        return full_bundle(newest, folders)
+        # By what is known: of hashes that somebody makes up there is no end.
+        key = BundleKey(newest.hash, "" if old is None else old.hash, wanted)
+        async with self._making:
+            made = self._bundles.get(key)
+            if made is None:
+                made = await in_own_thread(partial(_made, old, newest, wanted))
+                self._bundles.put(key, made)
+        return made
 
     # ---------------------------------------------------------------------------------------------------- looking
 
     async def _looked(self) -> bool:
         try:
-            found = await self._repository.newest()
+            async with self._turns.one():
+                found = await self._repository.newest()
+            # Before anything of it is served: what can't be told is not taken.
+            record = await in_own_thread(partial(_news, self._known_to_agents(found), found, self._topics))
+            self._take(found)
+            return await self._announce(found, record)
         except RepositoryError as err:
             self._note_trouble(str(err))
-            return False
+        except Exception as err:  # noqa: BLE001 - a guarded edge: one repository's trouble ends nothing else
+            self._note_trouble(f"{type(err).__name__}: {err}"[:300])
+        return False
+
+    def _take(self, found: Snapshot) -> None:
         if self._trouble is not None:
             self._trouble = None
             log.info("policy_repo.reachable_again", repository=self.place)
         if self._newest is None:
             log.info("policy_repo.loaded", repository=self.place, commit=found.hash, modules=len(found.modules))
-            # Who was sent away hears that there is something now.
-            self._announced = None if self._asked_too_early else found
+        self._announced = self._known_to_agents(found)
         self._newest = found
-        return await self._announce(found)
 
-    async def _announce(self, found: Snapshot) -> bool:
+    def _known_to_agents(self, found: Snapshot) -> Snapshot | None:
+        """Return what agents were told of last; who was sent away before there was any hears that there is some now."""
+        return found if self._newest is None and not self._asked_too_early else self._announced
+
+    async def _announce(self, found: Snapshot, record: NewRecord | None) -> bool:
         old = self._announced
         if old is not None and old.hash == found.hash:
             return True
-        message = change_message(found if old is None else old, found)
-        if message is not None:
-            topics = tuple(self._topics + topic for topic in policy_topics(message.changed_directories))
-            record = NewRecord(kind="policy", topics=topics, body=msgspec.json.encode(message))
+        if record is not None:
             try:
                 await self._publish(record)
             except BackboneError as err:
@@ -178,10 +206,13 @@ class Policies:
             "policy_repo.changed",
             old=None if old is None else old.hash,
             new=found.hash,
-            folders=list(message.changed_directories)[:20] if message is not None else [],
+            folders=[] if record is None else [self._folder(topic) for topic in record.topics[:20]],
         )
         self._announced = found
         return True
+
+    def _folder(self, topic: str) -> str:
+        return topic.removeprefix(f"{self._topics}policy:")
 
     def _note_trouble(self, trouble: str) -> None:
         """Log what is wrong, once as long as it stays the same."""
@@ -190,6 +221,20 @@ class Policies:
         else:
             self._trouble = trouble
             log.error("policy_repo.unreadable", repository=self.place, serving=self.head, error=trouble)
+
+
+def _made(old: Snapshot | None, newest: Snapshot, folders: Collection[str]) -> bytes:
+    made = full_bundle(newest, folders) if old is None else delta_bundle(old, newest, folders)
+    return msgspec.json.encode(made)
+
+
+def _news(old: Snapshot | None, found: Snapshot, prefix: str) -> NewRecord | None:
+    """Make the record that tells agents of new policies; None if nothing changed that counts."""
+    message = change_message(found if old is None else old, found)
+    if message is None:
+        return None
+    topics = tuple(prefix + topic for topic in policy_topics(message.changed_directories))
+    return NewRecord(kind="policy", topics=topics, body=msgspec.json.encode(message))
 
 
 def _normal(folder: str) -> str:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from cabochon import CabochonError
+from cabochon_opal_server.policy.reading import RepositoryError
 from cabochon_opal_server.policy.snapshot import Snapshot
 
 __all__ = ["PolicyRepository", "RepositoryError"]
-
-
-class RepositoryError(CabochonError):
-    """The repository can't be read now; the message says why, and what to do where something can be done."""
 
 
 class PolicyRepository(ABC):

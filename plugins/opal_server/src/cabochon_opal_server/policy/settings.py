@@ -14,8 +14,12 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from cabochon import CommaList, Settings
 from cabochon.settings.model import Masked, NotBlank, Seconds
+from cabochon_opal_server.policy.reading import ReadLimits
 
 __all__ = ["PolicySettings", "WebhookParams"]
+
+# What a message quotes may be a secret at the wrong place.
+_QUOTED = re.compile(r"'[^']*'|`[^$`][^`]*`")
 
 
 class WebhookParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,7 +55,7 @@ def _params(value: object) -> object:
         raise ValueError(
             'should be JSON such as {"secret_header_name": "X-Gitlab-Token", "secret_type": "token", '
             '"secret_parsing_regex": "(.*)", "event_header_name": "X-Gitlab-Event", "push_event_value": "Push Hook"}: '
-            f"{err}"
+            f"{_QUOTED.sub('***', str(err))}"
         ) from None
     if params.event_header_name is None and params.event_request_key is None:
         raise ValueError("should name event_header_name or event_request_key")
@@ -109,6 +113,39 @@ class PolicySettings(Settings):
         description="Time that one look at the repository may take; 0 for no limit but those of the network.",
         ge=timedelta(0),
     )
+    max_entries: int = Field(
+        default=250_000,
+        validation_alias="OPAL_POLICY_MAX_ENTRIES",
+        description="Files and folders that a commit or a bundle may have, with the lines of its manifests. One that "
+        "has more is not read, and the last that was good is served.",
+        ge=1,
+    )
+    max_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        validation_alias="OPAL_POLICY_MAX_BYTES",
+        description="Bytes that the files of a commit or a bundle that count may have together; a bundle unpacks to "
+        "four times as many at most.",
+        ge=1024,
+    )
+    max_depth: int = Field(
+        default=128,
+        validation_alias="OPAL_POLICY_MAX_DEPTH",
+        description="Folders of a commit or a bundle that may lie in each other.",
+        ge=1,
+        le=500,
+    )
+    read_timeout: Seconds = Field(
+        default=timedelta(minutes=5),
+        validation_alias="OPAL_POLICY_READ_TIMEOUT",
+        description="Time that reading a commit or a bundle may take once it is here.",
+        gt=timedelta(0),
+    )
+    bundle_cache: int = Field(
+        default=128 * 1024 * 1024,
+        validation_alias="OPAL_POLICY_BUNDLE_CACHE_BYTES",
+        description="Bytes of the bundles made last that are kept for who asks for the same; one is kept in any case.",
+        ge=0,
+    )
     polling_interval: Seconds = Field(
         default=timedelta(0),
         validation_alias="OPAL_POLICY_REPO_POLLING_INTERVAL",
@@ -146,7 +183,7 @@ class PolicySettings(Settings):
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_ENFORCE_BRANCH",
         description="Ignore webhooks of other branches than the one that is followed.",
     )
-    webhook_params: Annotated[WebhookParams, BeforeValidator(_params)] = Field(
+    webhook_params: Annotated[WebhookParams, BeforeValidator(_params), Masked] = Field(
         default=WebhookParams(),
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_PARAMS",
         description="How webhooks are read, as JSON; the default is GitHub's. See docs/how-to/run-a-server.md.",
@@ -176,3 +213,13 @@ class PolicySettings(Settings):
         validation_alias="OPAL_POLICY_BUNDLE_SERVER_AWS_REGION",
         description="With AWS-S3 the bucket's region.",
     )
+
+    @property
+    def limits(self) -> ReadLimits:
+        """How much of a commit or a bundle is read."""
+        return ReadLimits(
+            entries=self.max_entries,
+            size=self.max_bytes,
+            depth=self.max_depth,
+            seconds=self.read_timeout.total_seconds(),
+        )

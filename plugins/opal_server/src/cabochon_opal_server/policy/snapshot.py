@@ -10,62 +10,16 @@ from pathlib import PurePosixPath
 
 import structlog
 
-__all__ = ["MANIFEST", "BundleRules", "Snapshot", "package_of", "parents"]
+from cabochon_opal_server.policy.bundle_rules import BundleRules
+from cabochon_opal_server.policy.manifests import manifest_order
+from cabochon_opal_server.policy.reading import Reading, ReadLimits
+
+__all__ = ["Snapshot", "package_of", "parents"]
 
 log = structlog.get_logger()
 
-MANIFEST = ".manifest"
-_DATA_FILE = "data.json"
-_EVERYTHING = ("/", "/**")
-
 # A package clause is a line of its own; a `#` before it would make it a comment.
 _PACKAGE = re.compile(r'^[ \t]*package[ \t]+([A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\["[^"\n]*"\])*)', re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRules:
-    """Which files of a repository go into bundles, and in which order.
-
-    Attributes:
-        extensions: those of the files that may.
-        policy_extensions: those of policies.
-        ignored: patterns of paths that may not: `folder/**` for all below a folder, else `PurePath.match`'s.
-        manifest: path of a manifest, or of the folder of one; "" for the root.
-    """
-
-    extensions: Collection[str] = (".rego", ".json")
-    policy_extensions: Collection[str] = (".rego",)
-    ignored: Collection[str] = ()
-    manifest: str = ""
-
-    def tracks(self, path: str) -> bool:
-        """Tell whether a file counts: a change of it is announced."""
-        return PurePosixPath(path).suffix in self.extensions and not self.ignores(path)
-
-    def ignores(self, path: str) -> bool:
-        """Tell whether a path is to be left out."""
-        return any(_matches(path, pattern) for pattern in self.ignored)
-
-    def needs(self, path: str) -> bool:
-        """Tell whether a file's content is needed to make bundles."""
-        return self.tracks(path) or PurePosixPath(path).name == MANIFEST or path == self.manifest.strip("/")
-
-    def is_policy(self, path: str) -> bool:
-        """Tell whether a file that counts is a policy."""
-        return not self.is_data(path) and PurePosixPath(path).suffix in self.policy_extensions
-
-    @staticmethod
-    def is_data(path: str) -> bool:
-        """Tell whether a file is data of its folder."""
-        return PurePosixPath(path).name == _DATA_FILE
-
-
-def _matches(path: str, pattern: str) -> bool:
-    if pattern in _EVERYTHING:
-        return True
-    if pattern.endswith("/**"):
-        return f"{path}/".startswith(pattern[:-2])
-    return PurePosixPath(path).match(pattern)
 
 
 def parents(paths: Collection[str]) -> list[str]:
@@ -109,34 +63,22 @@ class Snapshot:
     @cached_property
     def order(self) -> Mapping[str, int]:
         """The place of each file that a manifest names."""
-        root = self.rules.manifest.strip("/") or "."
-        named: dict[str, None] = {}
-        if root in self.files:
-            self._add(named, PurePosixPath(root).parent, PurePosixPath(root).name, set())
-        else:
-            self._add(named, PurePosixPath(root), MANIFEST, set())
-        return {path: place for place, path in enumerate(named)}
+        return manifest_order(self.files, self.paths, self.rules, Reading(ReadLimits()))
+
+    def prepared(self, reading: Reading) -> Snapshot:
+        """Work out here, off the event loop, what bundles are made of, and return the snapshot.
+
+        Raises:
+            UnfitError: its manifests are too much.
+        """
+        # Where `cached_property` looks first.
+        self.__dict__["order"] = manifest_order(self.files, self.paths, self.rules, reading)
+        _ = self.modules
+        return self
 
     def has(self, path: str) -> bool:
         """Tell whether there is a file or a folder with this path."""
         return path == "." or path in self.paths
-
-    def _add(self, named: dict[str, None], folder: PurePosixPath, manifest: str, visited: set[str]) -> None:
-        """Add what a manifest names, and what the manifests of the folders that it names do."""
-        content = self.files.get(str(folder / manifest), b"")
-        for line in content.decode(errors="replace").splitlines():
-            entry = folder / line.strip()
-            path = str(entry)
-            if not line.strip() or ".." in entry.parts or entry.is_absolute() or path in visited:
-                continue
-            if path == str(folder) or not self.has(path) or self.rules.ignores(path):
-                log.warning("policy_repo.manifest_entry_ignored", manifest=str(folder / manifest), entry=line[:200])
-                continue
-            visited.add(path)
-            if path in self.files:
-                named[path] = None
-            else:
-                self._add(named, entry, MANIFEST, visited)
 
 
 def package_of(source: str) -> str:

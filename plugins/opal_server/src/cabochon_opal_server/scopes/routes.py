@@ -17,7 +17,7 @@ from cabochon import BackboneError, NewRecord
 from cabochon.schemas import DataUpdate
 from cabochon_opal_server.data.publishing import InvalidUpdateError, prepared, record_of
 from cabochon_opal_server.policy.policies import NotLoadedError
-from cabochon_opal_server.scopes.scope import Scope, described
+from cabochon_opal_server.scopes.scope import Scope, described, fault_of
 from cabochon_opal_server.scopes.scopes import Scopes
 from cabochon_opal_server.web.answers import json_answer, operation, unprocessable
 from cabochon_opal_server.web.bodies import body_as
@@ -86,6 +86,9 @@ def _put(parts: ScopeParts) -> _Endpoint:
         parts.manageable(request)
         scope = await body_as(Scope, request)
         parts.permit_managing(request, scope.scope_id)
+        fault = fault_of(scope)
+        if fault is not None:
+            raise unprocessable(fault[0], "value_error", *fault[1])
         await parts.scopes.put(scope)
         return Response(status_code=201)
 
@@ -95,7 +98,12 @@ def _put(parts: ScopeParts) -> _Endpoint:
 def _all(parts: ScopeParts) -> _Endpoint:
     async def every(request: Request) -> Response:
         may_see = parts.manageable(request)
-        return json_answer([described(scope) for scope in await parts.scopes.all() if may_see(scope.scope_id)])
+        scopes = await parts.scopes.all()
+        trouble = parts.scopes.trouble()
+        unreadable = trouble.keys() - {scope.scope_id for scope in scopes}
+        shown = [described(scope, trouble.get(scope.scope_id)) for scope in scopes]
+        shown += [{"scope_id": name, "error": trouble[name]} for name in sorted(unreadable)]
+        return json_answer([one for one in shown if may_see(one["scope_id"])])
 
     return every
 
@@ -103,7 +111,8 @@ def _all(parts: ScopeParts) -> _Endpoint:
 def _one(parts: ScopeParts) -> _Endpoint:
     async def one(request: Request) -> Response:
         parts.permit_managing(request, request.path_params["scope_id"])
-        return json_answer(described(await _existing(parts, request)))
+        scope = await _existing(parts, request)
+        return json_answer(described(scope, parts.scopes.trouble().get(scope.scope_id)))
 
     return one
 
@@ -133,6 +142,8 @@ def _policy(parts: ScopeParts) -> _Endpoint:
         parts.permit_reading(request, scope_id)
         found = await parts.scopes.policies(scope_id)
         if found is None:
+            if scope_id in parts.scopes.trouble():
+                raise HTTPException(503, "the scope can't be followed: GET /scopes says why")
             raise _missing(scope_id)
         scope, policies = found
         if scope.scope_id != scope_id:

@@ -12,8 +12,12 @@ from msgspec import Struct, field
 
 from cabochon.schemas import DataSourceConfig
 
-__all__ = ["GitSource", "Scope", "described", "scopes_of"]
+__all__ = ["GitSource", "Scope", "described", "fault_of", "scopes_of"]
 
+_LONGEST_NAME = 255
+_LONGEST_PATH = 1024
+_LONGEST_URL = 4096
+_MOST_NAMES = 1000
 _TOPIC = re.compile(r"(.*?):(?:data|policy):", re.DOTALL)
 
 
@@ -62,7 +66,12 @@ class GitSource(Struct, frozen=True, kw_only=True):
 
     @property
     def full_url(self) -> str:
-        """The URL with what it takes to be let in."""
+        """The URL with what it takes to be let in.
+
+        Raises:
+            ValueError: it is none.
+        """
+        urlsplit(self.url)
         match self.auth:
             case _PasswordAuth(username=user, password=password):
                 return _with_user(self.url, f"{quote(user, safe='')}:{quote(password, safe='')}")
@@ -87,11 +96,34 @@ class Scope(Struct, frozen=True, kw_only=True):
     data: DataSourceConfig = field(default_factory=lambda: DataSourceConfig(entries=()))
 
 
-def described(scope: Scope) -> dict[str, Any]:
-    """Describe a scope without its credentials, as the peer does."""
+def fault_of(scope: Scope) -> tuple[str, tuple[str, ...]] | None:
+    """Say what is wrong with a scope that could be followed in no way, and where in it; None if nothing is."""
+    source = scope.policy
+    for name, text, longest in (
+        ("scope_id", scope.scope_id, _LONGEST_NAME),
+        ("branch", source.branch, _LONGEST_NAME),
+        ("url", source.url, _LONGEST_URL),
+        ("manifest", source.manifest, _LONGEST_PATH),
+    ):
+        where = (name,) if name == "scope_id" else ("policy", name)
+        if len(text) > longest or not text.isprintable() or not (text or name == "manifest"):
+            return f"should be printable text of at most {longest} characters", where
+    for name in ("directories", "extensions", "bundle_ignore"):
+        listed: tuple[str, ...] = getattr(source, name) or ()
+        if len(listed) > _MOST_NAMES or any(len(one) > _LONGEST_PATH for one in listed):
+            return f"should be at most {_MOST_NAMES} names of at most {_LONGEST_PATH} characters", ("policy", name)
+    try:
+        _ = source.full_url
+    except ValueError as err:
+        return f"is no URL: {err}", ("policy", "url")
+    return None
+
+
+def described(scope: Scope, trouble: str | None = None) -> dict[str, Any]:
+    """Describe a scope without its credentials, as the peer does, with `error` beside if there is trouble."""
     found: dict[str, Any] = msgspec.to_builtins(scope)
     del found["policy"]["auth"]
-    return found
+    return found if trouble is None else {**found, "error": trouble}
 
 
 def scopes_of(topics: Iterable[str]) -> set[str]:

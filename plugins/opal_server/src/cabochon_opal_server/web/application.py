@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import structlog
@@ -35,6 +35,7 @@ def application(
     origins: Sequence[str],
     pages: PageGuard,
     openness: str | None,
+    problems: Callable[[], Sequence[str]],
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -45,13 +46,15 @@ def application(
         origins: those of web pages that may call it.
         pages: refuses the others, on all but the free paths.
         openness: what is to be said in health of who may do everything here; None for nothing.
+        problems: what is to be said there of what does not work now; it is for everyone, and names no secrets.
     """
     document = _description(described, schemas)
 
     status = {"status": "ok"} if openness is None else {"status": "ok", "open": openness}
 
     async def up(_request: Request) -> Response:
-        return json_answer(status)
+        found = problems()
+        return json_answer({**status, "problems": found} if found else status)
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(document)
