@@ -110,7 +110,12 @@ class Server:
 
     def _endpoint(self, delivery: Delivery, pages: PageGuard) -> Endpoint:
         rooms, settings = self._rooms, self._settings
-        parts = SessionParts(hub=rooms.hub, statistics_topic=settings.statistics_topic, watcher=delivery.watcher)
+        parts = SessionParts(
+            hub=rooms.hub,
+            statistics_topic=settings.statistics_topic,
+            watcher=delivery.watcher,
+            topics=rooms.settings.data.limits.topics,
+        )
         limits = Limits(
             waiting_messages=settings.waiting_messages,
             waiting_bytes=settings.waiting_bytes,

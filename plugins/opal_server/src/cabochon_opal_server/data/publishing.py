@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,9 +13,34 @@ from cabochon import DocumentPath, DocumentPathError, NewRecord
 from cabochon.documents import json_patch
 from cabochon.documents.json_values import JsonError
 from cabochon.schemas import DataSourceEntry, DataUpdate, UpdateCallback, callback_fault
-from cabochon_opal_server.pubsub.topics import expanded
+from cabochon_opal_server.pubsub.topics import TopicLimits, expanded
 
-__all__ = ["InvalidUpdateError", "prepared", "record_of"]
+__all__ = ["InvalidUpdateError", "UpdateLimits", "prepared", "record_of"]
+
+_LONGEST_ID = 1024
+_LONGEST_REASON = 16 * 1024
+_LONGEST_PATH = 8 * 1024
+_LONGEST_URL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateLimits:
+    """What an update may be.
+
+    Attributes:
+        topics: of all entries.
+        entries: how many.
+        callbacks: how many.
+        topics_bytes: characters of all entries' topics, with those above: each entry carries its own.
+    """
+
+    topics: TopicLimits = field(default_factory=TopicLimits)
+    entries: int = 100_000
+    callbacks: int = 10_000
+    topics_bytes: int = 32 * 1024 * 1024
+
+
+_USUAL_LIMITS = UpdateLimits()
 
 
 class InvalidUpdateError(ValueError):
@@ -25,15 +51,16 @@ class InvalidUpdateError(ValueError):
         self.location = location
 
 
-def prepared(update: DataUpdate) -> DataUpdate:
+def prepared(update: DataUpdate, limits: UpdateLimits = _USUAL_LIMITS) -> DataUpdate:
     """Check an update and make it what clients get: with an id, and each entry with all the topics above its own.
 
     An inline document that is null counts as none and is left out, for the peer's clients refuse it.
 
     Raises:
         InvalidUpdateError: a path is none or too deep, a patch is no JSON patch, or a callback's configuration is none
-            of an HTTP request: the peer's clients refuse the whole update then.
+            of an HTTP request: the peer's clients refuse the whole update then. Or it is more than `limits` say.
     """
+    _check(update, limits)
     return replace(
         update,
         id=update.id if update.id is not None else uuid.uuid4().hex,
@@ -42,6 +69,35 @@ def prepared(update: DataUpdate) -> DataUpdate:
             callbacks=tuple(_callback(index, target) for index, target in enumerate(update.callback.callbacks))
         ),
     )
+
+
+def _check(update: DataUpdate, limits: UpdateLimits) -> None:
+    """See that it is not too much, before anything is made of it."""
+    _check_text(update.id or "", _LONGEST_ID, ("id",))
+    _check_text(update.reason or "", _LONGEST_REASON, ("reason",))
+    if len(update.entries) > limits.entries:
+        raise InvalidUpdateError(f"there are more than OPAL_UPDATE_MAX_ENTRIES={limits.entries} of them", ("entries",))
+    if len(update.callback.callbacks) > limits.callbacks:
+        raise InvalidUpdateError(f"there are more than {limits.callbacks} of them", ("callback", "callbacks"))
+    topics: set[str] = set()
+    carried = 0
+    for index, entry in enumerate(update.entries):
+        _check_text(entry.dst_path, _LONGEST_PATH, ("entries", index, "dst_path"))
+        _check_text(entry.url, _LONGEST_URL, ("entries", index, "url"))
+        fault = limits.topics.fault(entry.topics)
+        # What it becomes with all levels above, without making it.
+        carried += sum(len(topic) * (1 + topic.count("/")) for topic in entry.topics)
+        if fault is None and carried <= limits.topics_bytes:
+            topics.update(expanded(entry.topics))
+        if fault is None and (carried > limits.topics_bytes or len(topics) > limits.topics.of_update):
+            fault = f"the entries go to more topics than OPAL_UPDATE_MAX_TOPICS={limits.topics.of_update}"
+        if fault is not None:
+            raise InvalidUpdateError(fault, ("entries", index, "topics"))
+
+
+def _check_text(text: str, longest: int, where: tuple[str | int, ...]) -> None:
+    if len(text) > longest:
+        raise InvalidUpdateError(f"it has more than {longest} characters", where)
 
 
 def record_of(update: DataUpdate) -> NewRecord:

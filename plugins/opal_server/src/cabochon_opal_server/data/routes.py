@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 _OK = b'{"status":"ok"}'
 _REST_OF_A_REPORT = 1024 * 1024
+_SHOWN = 20
+_LONGEST_SHOWN = 300
 NUMBER_HEADER = "x-cabochon-update-number"
 ID_HEADER = "x-cabochon-update-id"
 
@@ -71,7 +73,7 @@ def _publisher(settings: DataSettings, parts: DataParts) -> Callable[[Request], 
         # Before the topics above are added: a token is limited in what its holder names.
         parts.permit_publishing(request, tuple(topic for entry in update.entries for topic in entry.topics))
         try:
-            update = prepared(update)
+            update = prepared(update, settings.limits)
         except InvalidUpdateError as err:
             raise unprocessable(str(err), "type_error", *err.location) from err
         record = record_of(update)
@@ -84,9 +86,9 @@ def _publisher(settings: DataSettings, parts: DataParts) -> Callable[[Request], 
             "data_update.published",
             update_id=update.id,
             number=number,
-            topics=sorted(record.topics),
-            reason=update.reason,
-            entries=[f"{entry.save_method} {entry.dst_path or '/'}" for entry in update.entries[:10]],
+            topics=sorted(record.topics)[:_SHOWN],
+            reason=None if update.reason is None else update.reason[:_LONGEST_SHOWN],
+            entries=[f"{entry.save_method} {entry.dst_path or '/'}"[:_LONGEST_SHOWN] for entry in update.entries[:10]],
         )
         headers = {ID_HEADER: _header(update.id), NUMBER_HEADER: str(number)}
         return Response(_OK, media_type="application/json", headers=headers)

@@ -16,6 +16,8 @@ from cabochon.schemas import (
     ServerDataSourceConfig,
 )
 from cabochon.settings.core import Masked
+from cabochon_opal_server.data.publishing import UpdateLimits
+from cabochon_opal_server.pubsub.topics import TopicLimits
 
 __all__ = ["DataSettings"]
 
@@ -77,6 +79,48 @@ class DataSettings(Settings):
         description="Bytes that the body of a published data update may have.",
         ge=1024,
     )
+
+    max_entries: int = Field(
+        default=100_000,
+        validation_alias="OPAL_UPDATE_MAX_ENTRIES",
+        description="Entries that a published data update may have.",
+        ge=1,
+    )
+    max_topics: int = Field(
+        default=10_000,
+        validation_alias="OPAL_UPDATE_MAX_TOPICS",
+        description="Topics that a published data update may go to, with all those above the ones it names.",
+        ge=1,
+    )
+    topic_length: int = Field(
+        default=1024,
+        validation_alias="OPAL_TOPIC_MAX_LENGTH",
+        description="Characters that a topic may have.",
+        ge=1,
+    )
+    topic_levels: int = Field(
+        default=64,
+        validation_alias="OPAL_TOPIC_MAX_LEVELS",
+        description="Levels that a topic may have, between slashes and colons.",
+        ge=1,
+    )
+    client_topics: int = Field(
+        default=5_000,
+        validation_alias="OPAL_CLIENT_MAX_TOPICS",
+        description="Topics that a client may be subscribed to over one connection.",
+        ge=1,
+    )
+
+    @property
+    def limits(self) -> UpdateLimits:
+        """What a published update may be."""
+        topics = TopicLimits(
+            length=self.topic_length,
+            levels=self.topic_levels,
+            of_update=self.max_topics,
+            of_client=self.client_topics,
+        )
+        return UpdateLimits(topics=topics, entries=self.max_entries, topics_bytes=self.largest_update)
 
     def base_data(self, port: int) -> ServerDataSourceConfig:
         """Return the base data sources; `port` is the server's own."""

@@ -9,9 +9,11 @@ from cabochon_opal_server.delivery.agent_state import AgentState
 
 __all__ = ["RecentNumbers"]
 
+_MOST_TOPICS = 1_000_000
+
 
 class RecentNumbers:
-    """Remembers the newest `most` data updates.
+    """Remembers the newest `most` data updates, fewer where they go to many topics.
 
     Attributes:
         since: all data updates with numbers above this one are remembered.
@@ -21,12 +23,14 @@ class RecentNumbers:
         self._most = most
         self._records: deque[tuple[int, tuple[str, ...]]] = deque()
         self._by_topic: dict[str, deque[int]] = {}
+        self._topics = 0
         self.since = 0
 
     def begin(self, number: int) -> None:
         """Forget everything: what comes next has higher numbers than this."""
         self._records.clear()
         self._by_topic.clear()
+        self._topics = 0
         self.since = number
 
     def add(self, record: LogRecord) -> None:
@@ -36,11 +40,13 @@ class RecentNumbers:
         self._records.append((record.number, record.topics))
         for topic in record.topics:
             self._by_topic.setdefault(topic, deque()).append(record.number)
-        if len(self._records) > self._most:
+        self._topics += len(record.topics)
+        while len(self._records) > self._most or (self._topics > _MOST_TOPICS and len(self._records) > 1):
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         self.since, topics = self._records.popleft()
+        self._topics -= len(topics)
         for topic in topics:
             numbers = self._by_topic[topic]
             numbers.popleft()

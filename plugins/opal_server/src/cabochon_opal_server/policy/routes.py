@@ -25,6 +25,7 @@ __all__ = ["openapi", "routes"]
 log = structlog.get_logger()
 
 # GitHub's limit for the body of a webhook.
+_MOST_FOLDERS = 1000
 _LARGEST_WEBHOOK = 25 * 1024 * 1024
 
 
@@ -42,6 +43,8 @@ def routes(settings: PolicySettings, policies: Policies | None, permit: Callable
         if policies is None:
             raise HTTPException(503, "policy repo was not found")
         folders = request.query_params.getlist("path")
+        if len(folders) > _MOST_FOLDERS:
+            raise HTTPException(422, f"there are more than {_MOST_FOLDERS} folders")
         try:
             made = await policies.bundle(folders, request.query_params.get("base_hash"))
         except NotLoadedError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ log = structlog.get_logger()
 __all__ = ["Client", "ClientWatcher", "Clients"]
 
 _CLIENT_ID = "__opal_client_id"
+_LONGEST_ID = 255
+_SECRET = re.compile(r"token|secret|passw|pwd|key|auth|sig|cred|jwt|session", re.IGNORECASE)
+_MASK = "***"
 
 
 class Client:
@@ -24,6 +28,7 @@ class Client:
 
     Attributes:
         channel_id: names the connection.
+        query: the query of its request, without what may be a secret.
         client_id: names who is at its other end, as far as it says so: by a query parameter, as the peer's do.
         agent: the name of an agent of ours, "" for anyone else.
         agent_version: what that agent runs.
@@ -45,13 +50,13 @@ class Client:
         self.subscriber = subscriber
         self.channel_id = uuid.uuid4().hex
         self.host, self.port = address or (None, None)
-        self.query = dict(query)
+        self.query = {name: _MASK if _SECRET.search(name) else value for name, value in query.items()}
         self.agent = agent
         self.agent_version = agent_version
         self.connected_at = time.time()
         self.statistics: dict[str, Counted] = {}
         if _CLIENT_ID in self.query:
-            self.client_id = self.query[_CLIENT_ID]
+            self.client_id = self.query[_CLIENT_ID][:_LONGEST_ID]
         else:
             self.client_id = f"host:{self.host}:{self.port}" if address else f"opal:{self.channel_id}"
         self.holder = holder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -51,7 +52,9 @@ class _Parts:
         try:
             members = guarded(_members.decode, record.body)
             entries = guarded(_list.decode, bytes(members.get("entries", b"[]")))
-            self._topics = [_whole(guarded(_entry.decode, bytes(entry)).topics, record.topics) for entry in entries]
+            given = [guarded(_entry.decode, bytes(entry)).topics for entry in entries]
+            whole = _whole({topic for topics in given for topic in topics}, record.topics)
+            self._topics = [[one for topic in topics for one in whole[topic]] for topics in given]
         except JsonError:
             # A message that somebody has published over the WebSocket, and no update.
             return
@@ -73,11 +76,17 @@ _list = msgspec.json.Decoder(list[Raw])
 _entry = msgspec.json.Decoder(_Entry)
 
 
-def _whole(topics: Sequence[str], published: Sequence[str]) -> Sequence[str]:
-    """Return an entry's topics as they were published: those of a scope stand in the entry without it."""
+def _whole(topics: AbstractSet[str], published: Sequence[str]) -> dict[str, list[str]]:
+    """Give for each of some entries' topics those that it was published as: in a scope it stands without it."""
+    found: dict[str, list[str]] = {topic: [] for topic in topics}
     known = frozenset(published)
-    return [
-        whole
-        for topic in topics
-        for whole in ([topic] if topic in known else [one for one in published if one.endswith(f":{topic}")])
-    ]
+    for topic in topics & known:
+        found[topic].append(topic)
+    for one in published if topics - known else ():
+        colon = one.find(":")
+        while colon >= 0:
+            rest = one[colon + 1 :]
+            if rest in found and rest not in known:
+                found[rest].append(one)
+            colon = one.find(":", colon + 1)
+    return found

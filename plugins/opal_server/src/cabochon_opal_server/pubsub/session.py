@@ -22,6 +22,7 @@ from cabochon_opal_server.pubsub.messages import (
     answer,
     arguments_as,
 )
+from cabochon_opal_server.pubsub.topics import TopicLimits
 from cabochon_opal_server.pubsub.websocket import text_frame
 
 __all__ = ["Permissions", "Session", "SessionParts"]
@@ -32,6 +33,9 @@ Answer = tuple[Any, str]
 _TRUE: Answer = (True, "bool")
 _FALSE: Answer = (False, "bool")
 _NAMES_AT_MOST = 16
+_LONGEST_COUNTED = 64 * 1024
+_MOST_NUMBERS = 100_000
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,13 @@ class SessionParts:
     Attributes:
         statistics_topic: where clients that want to be counted publish; that message goes no further.
         watcher: told what clients do.
+        topics: what the topics that they name may be.
     """
 
     hub: Hub
     statistics_topic: str
     watcher: ClientWatcher
+    topics: TopicLimits
 
 
 class Session:
@@ -109,6 +115,10 @@ class Session:
 
     async def _subscribe(self, call: Call) -> Answer:
         wanted = arguments_as(Topics, call)
+        limits, has = self._parts.topics, self._client.subscriber.topics
+        if len(has) + len(wanted.topics) > limits.of_client and len(has.union(wanted.topics)) > limits.of_client:
+            raise JsonError(f"it wants more topics than OPAL_CLIENT_MAX_TOPICS={limits.of_client}")
+        self._check(wanted.topics)
         if not self._may.subscribe(wanted.topics):
             return self._refused("subscribe", wanted.topics)
         subscriber, hub = self._client.subscriber, self._parts.hub
@@ -118,7 +128,7 @@ class Session:
             "client.subscribed",
             client_id=self._client.client_id,
             agent=self._client.agent or None,
-            topics=sorted(wanted.topics),
+            topics=sorted(wanted.topics)[:_SHOWN],
             resumed=resumed,
         )
         if wanted.resume is None:
@@ -132,6 +142,9 @@ class Session:
     async def _publish(self, call: Call) -> Answer:
         publication = arguments_as(Publication, call)
         topics = publication.listed
+        if len(topics) > self._parts.topics.of_update:
+            raise JsonError(f"it goes to more topics than OPAL_UPDATE_MAX_TOPICS={self._parts.topics.of_update}")
+        self._check(topics)
         if topics == (self._parts.statistics_topic,):
             return self._count(publication)
         if not self._may.publish(topics):
@@ -146,7 +159,14 @@ class Session:
             return _FALSE
         return _TRUE
 
+    def _check(self, topics: tuple[str, ...]) -> None:
+        fault = self._parts.topics.fault(topics)
+        if fault is not None:
+            raise JsonError(fault)
+
     def _count(self, publication: Publication) -> Answer:
+        if len(publication.data) > _LONGEST_COUNTED:
+            raise JsonError(f"it has more than {_LONGEST_COUNTED} bytes, which is kept as long as it is connected")
         try:
             counted = msgspec.json.decode(publication.data, type=Counted)
         except msgspec.DecodeError as err:
@@ -159,6 +179,8 @@ class Session:
 
     async def _progress(self, call: Call) -> Answer:
         progress = arguments_as(Progress, call)
+        if len(progress.above) > _MOST_NUMBERS or len(progress.failed) > _MOST_NUMBERS:
+            raise JsonError(f"it has more than {_MOST_NUMBERS} numbers")
         if not await self._parts.hub.has_number(max((progress.ended, *progress.above, *progress.failed))):
             # Nobody has what was not published yet.
             return self._refused("progress", ())

@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-__all__ = ["expanded", "policy_topics", "topics_of"]
+__all__ = ["TopicLimits", "expanded", "policy_topics", "topics_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicLimits:
+    """What a topic may be, and how many of them somebody may name.
+
+    Attributes:
+        length: characters of one.
+        levels: parts of one, between slashes and colons: an update goes to all levels above its topics too.
+        of_update: topics that an update goes to, with those above.
+        of_client: topics that a client may be subscribed to.
+    """
+
+    length: int = 1024
+    levels: int = 64
+    of_update: int = 10_000
+    of_client: int = 5_000
+
+    def fault(self, topics: Iterable[str]) -> str | None:
+        """Say what is wrong with the first topic that is too much, None if none is; in time that is linear."""
+        for topic in topics:
+            if len(topic) > self.length:
+                return f"a topic has {len(topic)} characters: OPAL_TOPIC_MAX_LENGTH={self.length}"
+            levels = 1 + topic.count("/") + topic.count(":")
+            if levels > self.levels:
+                return f"a topic has {levels} levels: OPAL_TOPIC_MAX_LEVELS={self.levels}"
+        return None
 
 
 def topics_of(topic: str) -> list[str]:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from cabochon import BackboneError, NewRecord
 from cabochon.schemas import DataUpdate
-from cabochon_opal_server.data.publishing import InvalidUpdateError, prepared, record_of
+from cabochon_opal_server.data.publishing import InvalidUpdateError, UpdateLimits, prepared, record_of
 from cabochon_opal_server.policy.policies import NotLoadedError
 from cabochon_opal_server.scopes.scope import Scope, described, fault_of
 from cabochon_opal_server.scopes.scopes import Scopes
@@ -37,6 +37,7 @@ class ScopeParts:
         scopes: all of them.
         publish: puts a record into the log and returns its number.
         largest_update: of a data update, in bytes.
+        limits: what a data update may be.
         base_data: answers with the sources of a server without scopes, for scopes that do not exist.
         permit_managing: raises HTTPException unless the request's token may manage this scope; None for all.
         manageable: tells which scopes it may be shown; raises HTTPException unless it is a data source's.
@@ -47,6 +48,7 @@ class ScopeParts:
     scopes: Scopes
     publish: Callable[[NewRecord], Awaitable[int]]
     largest_update: int
+    limits: UpdateLimits
     base_data: _Endpoint
     permit_managing: Callable[[Request, str | None], None]
     manageable: Callable[[Request], Callable[[str], bool]]
@@ -181,12 +183,12 @@ def _update(parts: ScopeParts) -> _Endpoint:
             replace(entry, topics=tuple(f"data:{topic}" for topic in entry.topics)) for entry in given.entries
         )
         try:
-            record = record_of(prepared(replace(given, entries=entries)))
+            record = record_of(prepared(replace(given, entries=entries), parts.limits))
         except InvalidUpdateError as err:
             raise unprocessable(str(err), "value_error", *err.location) from err
         topics = tuple(f"{scope_id}:{topic}" for topic in record.topics)
         number = await parts.publish(NewRecord(kind=record.kind, topics=topics, body=record.body))
-        log.info("scope.data_published", scope=scope_id, number=number, topics=sorted(topics))
+        log.info("scope.data_published", scope=scope_id, number=number, topics=sorted(topics)[:20])
         return json_answer(None)
 
     return update
