@@ -145,15 +145,15 @@ MUTANTS = (
     ),
     Mutant(
         "keep what the engine refuses once it is back",
-        "cabochon.sync.engine.recovery",
-        "        if again := self._take_back(refused):\n            refused |= await self._write_documents(again)\n",
+        "cabochon.sync.engine.refill",
+        "        if again := self._take_back(refused):\n            refused |= await self._values.documents(again)\n",
         "",
         ("test_rule_08_what_is_refused",),
     ),
     Mutant(
         "do not write again what was before",
-        "cabochon.sync.engine.recovery",
-        "            refused |= await self._write_documents(again)\n",
+        "cabochon.sync.engine.refill",
+        "            refused |= await self._values.documents(again)\n",
         "            pass\n",
         ("test_rule_08_what_is_refused",),
     ),
@@ -173,30 +173,29 @@ MUTANTS = (
     ),
     Mutant(
         "give the outage as the reason of a refusal after it",
-        "cabochon.sync.engine.recovery",
-        "            view.log = view.log.with_refused(top, str(error), number=view.put_off.newest(top))\n",
+        "cabochon.sync.engine.refill",
+        "            view.log.refused_after_all(top, str(error), number=view.put_off.newest(top))\n",
         "",
         ("test_rule_08_what_is_refused",),
     ),
     Mutant(
         "be ready without a document that is not taken back",
         "cabochon.transactions.log",
-        "return self.engine_current and self.served and not (self.withheld and self._lacks_a_source())",
+        "return self.engine_current and self.served and not (self.not_restored and self._lacks_a_source())",
         "return self.engine_current and self.served",
         ("test_rule_09_a_document", "test_scenario_with_an_engine_that"),
     ),
     Mutant(
         "be in sync without a document that is not taken back",
-        "cabochon.sync.engine.recovery",
-        "        view.desired.withheld = {path: str(error) for path, error in refused.items()}\n"
-        "        view.log = self._log_after",
-        "        view.log = self._log_after",
+        "cabochon.sync.engine.refill",
+        "        view.desired.restored_but(refused)\n",
+        "",
         ("test_rule_09_a_document",),
     ),
     Mutant(
         "write into a document that is not there",
         "cabochon.sync.desired.compiler",
-        "        if self._desired.withheld and put_off is None:\n            self._need(entry)\n",
+        "        if self._desired.not_restored and put_off is None:\n            self._need(entry)\n",
         "",
         ("test_rule_09_a_document",),
     ),
@@ -246,32 +245,32 @@ MUTANTS = (
         "send a patch twice after a lost answer",
         "cabochon.sync.engine.sender",
         "                if guard is not None and await self._landed_after_all(guard, deadline):\n"
-        "                    self._view.landed(guard)\n"
+        "                    self._view.life.landed(guard)\n"
         "                    return CommitResult.applied(changes)\n",
         "                if guard is not None:\n"
-        "                    found = await self._view.read_marker()\n"
+        "                    found = await self._view.ask.marker()\n"
         "                    changes = Changes(changes.writes, changes.state, Guard(found, guard.leaves))\n",
         ("test_scenario_with_an_engine_in_trouble",),
     ),
     Mutant(
         "forget the guard",
-        "cabochon.sync.engine.view",
-        "return Guard(self.marker, Marker(self.epoch, self.number))",
-        "return Guard(None, Marker(self.epoch, self.number))",
+        "cabochon.sync.engine.life",
+        "return Guard(self.marker, Marker(self._epoch, self._number))",
+        "return Guard(None, Marker(self._epoch, self._number))",
         ("test_rule_09",),
     ),
     Mutant(
         "stay ready while the engine is filled again",
-        "cabochon.sync.engine.recovery",
-        "        view.log = view.log.with_engine(current=False)\n",
+        "cabochon.sync.engine.refill",
+        "        view.log.filling()\n",
         "",
         ("test_rule_09",),
     ),
     Mutant(
         "trust the marker of an engine that was filled in part",
-        "cabochon.sync.engine.recovery",
-        "everything=not intact or self._incomplete or not self._view.can_tell()",
-        "everything=not intact or not self._view.can_tell()",
+        "cabochon.sync.engine.refill",
+        "if not intact or self.content is not Content.WHOLE or not view.ask.can_tell:",
+        "if not intact or not view.ask.can_tell:",
         ("test_rule_09",),
     ),
     Mutant(
@@ -319,8 +318,8 @@ MUTANTS = (
     ),
     Mutant(
         "leave the ghosts of an earlier life",
-        "cabochon.sync.engine.recovery",
-        "gone = [path for path in view.inherited if view.desired.document(path) is None]",
+        "cabochon.sync.engine.earlier_life",
+        "gone = [path for path in self.left_over if view.desired.document(path) is None]",
         "gone = list[DocumentPath]()",
         ("test_rule_11",),
     ),
@@ -333,8 +332,8 @@ MUTANTS = (
     ),
     Mutant(
         "do not restore the policies",
-        "cabochon.sync.engine.recovery",
-        "            await self._policies.restore()\n",
+        "cabochon.sync.engine.refill",
+        "        await self._policies.restore()\n",
         "",
         ("test_rule_09",),
     ),
@@ -357,7 +356,7 @@ MUTANTS = (
         "stop without the last commit",
         "cabochon.sync.engine.committer",
         "        if self._scheduler.queued:\n"
-        "            await (self._put_off_queued() if self._recovery.away else self._commit_queued())\n",
+        "            await (self._put_off_queued() if self._engine.contact.away else self._commit_queued())\n",
         "",
         ("test_rule_14",),
     ),

@@ -53,12 +53,12 @@ def without(tree: dict[str, Any], paths: Iterable[DocumentPath]) -> dict[str, An
 
 
 def expected(
-    attempts: list[peek.Attempt], *, wiped: bool, withheld: Iterable[DocumentPath] = (), strict: bool = False
+    attempts: list[peek.Attempt], *, wiped: bool, not_restored: Iterable[DocumentPath] = (), strict: bool = False
 ) -> dict[str, Any]:
     """Apply what was saved, one write after the other in order of arrival; what was refused must be refusable.
 
-    `withheld` are paths whose documents the engine did not take back at some time, `strict` an engine that may refuse
-    what is bad.
+    `not_restored` are paths whose documents the engine did not take back at some time, `strict` an engine that may
+    refuse what is bad.
     """
     tree: dict[str, Any] = {}
     taken_back: list[DocumentPath] = []
@@ -71,7 +71,7 @@ def expected(
                 taken_back.append(outcome.path)
             elif outcome.state is EntryState.REFUSED:
                 if not _in_the_way(taken_back, outcome):
-                    _check_refusal(tree, outcome, wiped=wiped, withheld=withheld, strict=strict)
+                    _check_refusal(tree, outcome, wiped=wiped, not_restored=not_restored, strict=strict)
             elif outcome.state is EntryState.MOOT:
                 _check_superseded(attempts, attempt, outcome)
             else:
@@ -101,13 +101,13 @@ def _in_the_way(taken_back: Iterable[DocumentPath], outcome: peek.Outcome) -> bo
 
 
 def _check_refusal(
-    tree: dict[str, Any], outcome: peek.Outcome, *, wiped: bool, withheld: Iterable[DocumentPath], strict: bool
+    tree: dict[str, Any], outcome: peek.Outcome, *, wiped: bool, not_restored: Iterable[DocumentPath], strict: bool
 ) -> None:
     if outcome.path[:1] == ("system",) or outcome.raw is None:
         return
     if outcome.method == "PATCH" and not outcome.operations:
         return
-    if any(path.covers(outcome.path) for path in withheld) and "does not hold" in str(outcome.error):
+    if any(path.covers(outcome.path) for path in not_restored) and "does not hold" in str(outcome.error):
         return
     try:
         after = _written(tree, outcome)
@@ -119,7 +119,7 @@ def _check_refusal(
     # An engine that was filled again has none of the empty objects that deletions leave behind.
     if wiped and outcome.method == "PATCH":
         try:
-            _written(model.pruned(without(tree, withheld)), outcome)
+            _written(model.pruned(without(tree, not_restored)), outcome)
         except model.RefusedError:
             return
     raise AssertionError(f"{outcome} was refused, and applies to {tree}")
@@ -141,7 +141,7 @@ class Watch:
         self.world: World | None = None
         self.lost_state = False
         self.strict = False
-        self.withheld: set[DocumentPath] = set()
+        self.not_restored: set[DocumentPath] = set()
         self.sent_again: set[str | None] = set()
         """Ids of updates that came more than once."""
         self._markers: set[Any] = set()
@@ -160,7 +160,7 @@ class Watch:
     def _check(self, changes: Changes, *, late: bool) -> None:
         world = self.world
         if world is not None:
-            self.withheld.update(peek.desired(world.pipeline).withheld)
+            self.not_restored.update(peek.desired(world.pipeline).not_restored)
         if world is None or changes.guard is None:
             for write in changes.writes:
                 assert all(isinstance(change, SetPolicy | ReplacePolicies) for change in write.changes)
@@ -212,17 +212,19 @@ class Watch:
 
     def _check_ready(self, world: World) -> None:
         """An engine that says it is ready holds all that ended, and what this commit brings."""
-        withheld = peek.desired(world.pipeline).withheld
-        self.withheld.update(withheld)
+        not_restored = peek.desired(world.pipeline).not_restored
+        self.not_restored.update(not_restored)
         base = [DocumentPath.parse(entry.dst_path) for entry in world.source.base.entries]
-        assert not any(path.overlaps(place) for path in withheld for place in base), "ready, and base data are missing"
-        tree = expected(world.attempts, wiped=self.lost_state, withheld=self.withheld, strict=self.strict)
+        assert not any(path.overlaps(place) for path in not_restored for place in base), (
+            "ready, and base data are missing"
+        )
+        tree = expected(world.attempts, wiped=self.lost_state, not_restored=self.not_restored, strict=self.strict)
         for write in self._open:
             for change in write.changes:
                 tree = _changed(tree, change)
-        # What is withheld may be on its way back.
-        held = model.pruned(without(world.engine.documents, withheld))
-        assert model.pruned(without(tree, withheld)) == held, "ready, and something is missing or stale"
+        # What is not restored may be on its way back.
+        held = model.pruned(without(world.engine.documents, not_restored))
+        assert model.pruned(without(tree, not_restored)) == held, "ready, and something is missing or stale"
 
 
 def _endings(world: World, write: Write) -> int:
@@ -336,19 +338,19 @@ class Play:
     def _check_end(self) -> None:
         world = self.world
         watch = self.watch
-        withheld = peek.desired(world.pipeline).withheld
-        watch.withheld.update(withheld)
-        assert watch.strict or not watch.withheld
-        tree = expected(world.attempts, wiped=watch.lost_state, withheld=watch.withheld, strict=watch.strict)
-        held = model.pruned(without(tree, withheld))
+        not_restored = peek.desired(world.pipeline).not_restored
+        watch.not_restored.update(not_restored)
+        assert watch.strict or not watch.not_restored
+        tree = expected(world.attempts, wiped=watch.lost_state, not_restored=watch.not_restored, strict=watch.strict)
+        held = model.pruned(without(tree, not_restored))
         assert held == model.pruned(world.engine.documents), "the engine does not hold what the model holds"
         wanted = model.pruned(peek.desired_documents(world.pipeline))
         assert model.pruned(tree) == wanted, "the desired state is not the engine's"
         assert "desired_state.diverged" not in world.pipeline.metrics.snapshot()
         base = [DocumentPath.parse(plan.path) for plan in self.scenario.base]
-        lacking = any(path.overlaps(place) for path in withheld for place in base)
+        lacking = any(path.overlaps(place) for path in not_restored for place in base)
         assert world.health["ready"] is (self._base_synced() and not lacking)
-        self._check_out_of_sync({str(path) for path in withheld})
+        self._check_out_of_sync({str(path) for path in not_restored})
         if self.scenario.policies:
             assert {"app.rego": POLICY} == world.engine.policies
         self._check_nothing_lost()
@@ -368,7 +370,7 @@ class Play:
             for one in base[: len(self.scenario.base)]
         )
 
-    def _check_out_of_sync(self, withheld: set[str]) -> None:
+    def _check_out_of_sync(self, not_restored: set[str]) -> None:
         """Out of sync is what the engine does not take back, and what failed and was not made up for."""
         failed: dict[DocumentPath, int] = {}
         attempts = self.world.attempts
@@ -391,7 +393,7 @@ class Play:
             )
         }
         told = {one["path"] for one in self.world.health["out_of_sync_paths"]}
-        assert missing | withheld == told, f"{missing} and {withheld} are missing, and {told} are out of sync"
+        assert missing | not_restored == told, f"{missing} and {not_restored} are missing, and {told} are out of sync"
 
     def _check_nothing_lost(self) -> None:
         live = sorted((one for one in self.world.attempts if one.kind is Kind.LIVE), key=lambda one: one.number)

@@ -63,8 +63,8 @@ def _outcome(entry: Entry) -> Outcome:
 
 def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
     """Hear of every update that ends, before anyone else does."""
-    ends = pipeline._sync.committer._ends
-    inner = ends._on_end
+    endings = pipeline._sync.committer._ends._endings
+    inner = endings.ended
 
     def on_end(update: Update, record: TransactionRecord | None) -> None:
         outcomes = tuple(_outcome(entry) for entry in update.entries)
@@ -72,13 +72,13 @@ def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
         ended(Attempt(update.number, update.origin, update.id, update.kind, outcomes, success))
         inner(update, record)
 
-    ends._on_end = on_end
+    endings.ended = on_end
 
 
 def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
     """Take note in `attempts` of what was put off and is refused once the engine is back."""
-    recovery = pipeline._sync.committer._recovery
-    refused, restored = recovery._on_refused, recovery._on_restored
+    follow_ups = pipeline._sync.follow_ups
+    refused, restored = follow_ups.refused, follow_ups.restored
     judged: list[int] = [0]
 
     def on_refused(tops: Mapping[DocumentPath, StoreRejectedError]) -> None:
@@ -96,7 +96,7 @@ def trace_refusals(pipeline: Pipeline, attempts: list[Attempt]) -> None:
         judged[0] = len(attempts)
         restored(paths)
 
-    recovery._on_refused, recovery._on_restored = on_refused, on_restored
+    follow_ups.refused, follow_ups.restored = on_refused, on_restored
 
 
 def view(pipeline: Pipeline) -> EngineView:
@@ -119,7 +119,7 @@ def kept(pipeline: Pipeline) -> int:
 
 
 def log_of(pipeline: Pipeline) -> TransactionLog:
-    return pipeline._sync.view.log
+    return pipeline._sync.view.log.now
 
 
 def book(pipeline: Pipeline) -> RetryBook[Reported]:
@@ -132,7 +132,7 @@ def waiting_for_fetch(pipeline: Pipeline) -> list[FailedEntry[Reported]]:
 
 
 def away(pipeline: Pipeline) -> bool:
-    return pipeline._sync.committer._recovery.away
+    return pipeline._sync.committer.engine_away
 
 
 def unsettled(pipeline: Pipeline) -> list[str]:
@@ -142,11 +142,11 @@ def unsettled(pipeline: Pipeline) -> list[str]:
         out.append(f"{pipeline.under_way.updates} updates under way")
     if waiting_for_fetch(pipeline):
         out.append("failed fetches wait for a retry")
-    if pipeline._sync.committer._recovery.away:
+    if pipeline._sync.committer.engine_away:
         out.append("the engine is away")
     if pipeline._sync.view.put_off:
         out.append(f"put off at {sorted(map(str, pipeline._sync.view.put_off))}")
-    if pipeline._sync.committer._keeper.wants_commit:
+    if pipeline._sync.view.log.wants_commit:
         out.append("the log has changes to be written")
     if pipeline._sync.scheduler.queued or pipeline._sync.scheduler._waiting:
         out.append("the scheduler holds updates back")

@@ -274,11 +274,13 @@ def test_document_that_is_not_taken_back_makes_its_source_not_ready() -> None:
     log = _log(BOB).after([_policy(), _landed(1, BOB, source=0)])
     assert (True, True) == (log.ready, log.in_sync)
     for path in (USERS, BOB, BOB / "roles"):
-        withheld = log.with_withheld({path: "no"})
-        assert (False, False, [path]) == (withheld.ready, withheld.in_sync, list(withheld.out_of_sync))
-        assert withheld.with_withheld({}).ready
-    assert (True, False) == (log.with_withheld({ROLES: "no"}).ready, log.with_withheld({ROLES: "no"}).in_sync)
-    assert [{"path": "/roles", "reason": "no"}] == log.with_withheld({ROLES: "no"}).as_document()["out_of_sync_paths"]
+        not_restored = log.with_not_restored({path: "no"})
+        assert (False, False, [path]) == (not_restored.ready, not_restored.in_sync, list(not_restored.out_of_sync))
+        assert not_restored.with_not_restored({}).ready
+    assert (True, False) == (log.with_not_restored({ROLES: "no"}).ready, log.with_not_restored({ROLES: "no"}).in_sync)
+    assert [{"path": "/roles", "reason": "no"}] == log.with_not_restored({ROLES: "no"}).as_document()[
+        "out_of_sync_paths"
+    ]
 
 
 def test_statistics_count_each_transaction_once() -> None:

@@ -21,13 +21,16 @@ from cabochon.sync.backup.store_backup import StoreBackup
 from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import ChangeCompiler
 from cabochon.sync.desired.policies import DesiredPolicies
-from cabochon.sync.desired.put_off import PutOff
-from cabochon.sync.desired.state import DesiredState
+from cabochon.sync.engine.access import EngineAccess
+from cabochon.sync.engine.by_value import ValueWriter
 from cabochon.sync.engine.committer import CommitLimits, Committer
+from cabochon.sync.engine.contact import Contact
+from cabochon.sync.engine.earlier_life import EarlierLife
 from cabochon.sync.engine.listeners import ListenerPanel
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.probe_options import ProbeOptions
-from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
+from cabochon.sync.engine.recovery import EngineRecovery
+from cabochon.sync.engine.refill import Refill
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.view import EngineView
@@ -96,7 +99,7 @@ class Assembly:  # size: one attribute for each part of the sync
             parts.backup.attach(self.view, policies)
         self.connectivity = Connectivity(
             offline_mode=settings.offline_mode_enabled,
-            disabled=settings.default_connectivity_disabled and parts.backup is not None and self.view.log.served,
+            disabled=settings.default_connectivity_disabled and parts.backup is not None and self.view.log.now.served,
         )
         # What follows when an update has ended.
         self.register = self._register()
@@ -142,17 +145,12 @@ class Assembly:  # size: one attribute for each part of the sync
         return Backoff(first_s=first_s, longest_s=longest_s, random=self._random)
 
     def _view(self) -> EngineView:
-        store, settings = self._parts.store, self._settings
-        desired = DesiredState(owned_facts=store.traits.data_unit == "facts")
-        return EngineView(
-            store,
-            desired,
-            PutOff(desired),
-            TransactionLog(
-                data=Half(enabled=settings.data_updater_enabled),
-                policies=Half(enabled=settings.policy_updater_enabled and self._parts.source.has_policies),
-            ),
+        settings = self._settings
+        log_of_nothing = TransactionLog(
+            data=Half(enabled=settings.data_updater_enabled),
+            policies=Half(enabled=settings.policy_updater_enabled and self._parts.source.has_policies),
         )
+        return EngineView.of(self._parts.store, log_of_nothing)
 
     def _register(self) -> CallbackRegister:
         settings = self._settings
@@ -193,16 +191,22 @@ class Assembly:  # size: one attribute for each part of the sync
         sender = EngineSender(
             self.view, timeout_s=timeout_s, backoff=self._backoff(*_COMMIT_BACKOFF_S), metrics=self.metrics
         )
-        engine = EngineAccess(self.view, self.panel, compiler, sender)
+        values = ValueWriter(self.view, self.panel, compiler, sender)
+        engine = EngineAccess(
+            view=self.view,
+            contact=Contact(self._backoff(0.1, 2.0), self.metrics),
+            panel=self.panel,
+            compiler=compiler,
+            sender=sender,
+            values=values,
+            earlier=EarlierLife(self.view, self.writer.desired, values),
+        )
         recovery = EngineRecovery(
             engine,
-            self.writer,
+            Refill(engine, self.writer, self.follow_ups, timeout_s=timeout_s),
             timeout_s=timeout_s,
             probe_timeout_s=probe.timeout_s,
-            backoff=self._backoff(0.1, 2.0),
             metrics=self.metrics,
-            on_restored=self.follow_ups.restored,
-            on_refused=self.follow_ups.refused,
         )
         return Committer(
             engine,
@@ -211,7 +215,7 @@ class Assembly:  # size: one attribute for each part of the sync
             limits=CommitLimits(probe=probe.enabled, probe_interval_s=probe.interval_s),
             metrics=self.metrics,
             wall=self.wall,
-            ends=UpdateEnds(self.panel, self.scheduler, self.traces, self.metrics, endings.ended),
+            ends=UpdateEnds(self.panel, self.scheduler, self.traces, self.metrics, endings),
         )
 
     def _updater(self) -> DataUpdater:

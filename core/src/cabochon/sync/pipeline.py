@@ -55,7 +55,7 @@ class Pipeline:
     @property
     def log(self) -> TransactionLog:
         """The transaction log as of the last commit."""
-        return self._sync.view.log
+        return self._sync.view.log.now
 
     def log_now(self) -> TransactionLog:
         """Return the log as it is now: an engine that does not answer holds nothing for anyone."""

@@ -67,7 +67,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         pending_sources: initial data sources not synced yet, by key; None until the list is known.
         initial_paths: where the initial data sources are written, synced or not.
         failed_paths: paths whose latest update is not in force.
-        withheld: documents, with the reasons, that were in force until the engine lost them, and that it refuses now.
+        not_restored: documents, with the reasons, that the engine held until it lost them, and that it refuses now.
         malformed: where data files of the policies in force are no JSON, and why: what was there before stays.
         highest_number: the origin of the newest data update that has ended.
         highest_success: whether all of that update is in force: a retry of an older one says nothing about it.
@@ -81,7 +81,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     pending_sources: Mapping[int, InitialSource] | None = None
     initial_paths: frozenset[DocumentPath] = frozenset()
     failed_paths: Mapping[DocumentPath, OutOfSync] = {}
-    withheld: Mapping[DocumentPath, str] = {}
+    not_restored: Mapping[DocumentPath, str] = {}
     malformed: Mapping[DocumentPath, str] = {}
     highest_number: int = 0
     highest_success: bool = True
@@ -111,7 +111,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     @property
     def ready(self) -> bool:
         """Synced, now or as a backup has it, and the engine holds what was synced."""
-        return self.engine_current and self.served and not (self.withheld and self._lacks_a_source())
+        return self.engine_current and self.served and not (self.not_restored and self._lacks_a_source())
 
     @property
     def healthy(self) -> bool:
@@ -126,12 +126,12 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
     @property
     def in_sync(self) -> bool:
         """No path whose latest update failed is still waiting."""
-        return not self.failed_paths and not self.withheld and not self.malformed
+        return not self.failed_paths and not self.not_restored and not self.malformed
 
     @property
     def out_of_sync(self) -> Mapping[DocumentPath, OutOfSync]:
         """The paths that do not hold what they should, and why."""
-        others = {path: OutOfSync(0, reason) for path, reason in (*self.malformed.items(), *self.withheld.items())}
+        others = {path: OutOfSync(0, reason) for path, reason in (*self.malformed.items(), *self.not_restored.items())}
         return {**others, **self.failed_paths}
 
     def after(self, records: Sequence[TransactionRecord]) -> TransactionLog:
@@ -168,9 +168,11 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
             initial_paths=initial_paths,
         )
 
-    def with_withheld(self, withheld: Mapping[DocumentPath, str]) -> TransactionLog:
+    def with_not_restored(self, not_restored: Mapping[DocumentPath, str]) -> TransactionLog:
         """Return the log once these, and no others, are the documents that the engine does not take back."""
-        return self if withheld == self.withheld else msgspec.structs.replace(self, withheld=dict(withheld))
+        if not_restored == self.not_restored:
+            return self
+        return msgspec.structs.replace(self, not_restored=dict(not_restored))
 
     def with_engine(self, *, current: bool) -> TransactionLog:
         """Return the log once the engine holds everything, or no longer does."""
@@ -256,7 +258,7 @@ class TransactionLog(Struct, frozen=True, kw_only=True):
         return self.pending_sources is not None and not self.pending_sources
 
     def _lacks_a_source(self) -> bool:
-        return any(path.overlaps(source) for path in self.withheld for source in self.initial_paths)
+        return any(path.overlaps(source) for path in self.not_restored for source in self.initial_paths)
 
     def _highest_after(
         self, data: Sequence[TransactionRecord], failed_paths: Mapping[DocumentPath, OutOfSync]

@@ -121,20 +121,20 @@ class StoreBackup:
             return True
 
     def _state(self, view: EngineView) -> BackupState:
-        marker = view.marker if view.log.engine_current else None
+        marker = view.life.marker if view.log.now.engine_current else None
         return BackupState(
             store=self.store,
             saved_at=self._wall(),
             policy_hash=self._policies.hash,
-            policy_synced=view.log.policy_served,
-            data_synced=view.log.data_served,
-            initial_paths=tuple(key_of(path) for path in sorted(view.log.initial_paths)),
+            policy_synced=view.log.now.policy_served,
+            data_synced=view.log.now.data_served,
+            initial_paths=tuple(key_of(path) for path in sorted(view.log.now.initial_paths)),
             policy_data_paths=tuple(key_of(path) for path in sorted(self._policies.data_paths)),
             marker=None if marker is None else (marker.epoch, marker.number),
         )
 
     def _apart_from_documents(self, view: EngineView) -> tuple[object, ...]:
-        now, policies = view.log, self._policies
+        now, policies = view.log.now, self._policies
         return (
             policies.by_id,
             policies.hash,
@@ -153,8 +153,8 @@ def _fill(view: EngineView, policies: DesiredPolicies, loaded: BackedUp) -> None
     policies.by_id = loaded.policies
     policies.hash = state.policy_hash
     policies.data_paths = frozenset(map(path_from, state.policy_data_paths))
-    view.backed_up = None if state.marker is None else Marker(*state.marker)
-    view.log = view.log.with_backup(
+    view.life.come_from_backup(None if state.marker is None else Marker(*state.marker))
+    view.log.come_from_backup(
         policy=state.policy_synced,
         data=state.data_synced,
         initial_paths=frozenset(map(path_from, state.initial_paths)),

@@ -59,7 +59,7 @@ class ChangeCompiler:
         Raises:
             StoreRejectedError: the entry can't be written; the desired state is as before.
         """
-        if self._desired.withheld and put_off is None:
+        if self._desired.not_restored and put_off is None:
             self._need(entry)
         if entry.method == "PATCH":
             changes = await self._patch(entry.path, entry.operations)
@@ -116,7 +116,7 @@ class ChangeCompiler:
         if not self._documents:
             return
         paths = [entry.path] if entry.replaces else [entry.path, *map(entry.path.joined, _touched(entry.operations))]
-        for held, why in self._desired.withheld.items():
+        for held, why in self._desired.not_restored.items():
             for path in paths:
                 if held.covers(path) and (held != path or not entry.replaces):
                     msg = f"the engine does not hold {held}, which it refuses: {why}"

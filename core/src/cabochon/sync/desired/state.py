@@ -56,22 +56,20 @@ class _Child(Struct, frozen=True, gc=False):
             self.children[self.key] = self.node
 
 
-class _Withheld(Struct, frozen=True, gc=False):
-    """Puts the list of what is withheld back."""
+class _NotRestored(Struct, frozen=True, gc=False):
+    """Puts the list of what is not restored back."""
 
-    desired: DesiredState
-    withheld: Mapping[DocumentPath, str]
+    now: dict[DocumentPath, str]
+    before: dict[DocumentPath, str]
 
     def restore(self) -> None:
-        self.desired.withheld = self.withheld
+        self.now.clear()
+        self.now.update(self.before)
 
 
 @dataclass(slots=True)
 class DesiredState:
     """The documents of one agent.
-
-    `withheld` are the documents, with the reasons, that the engine refused when it was filled with them again: it
-    should hold them and does not. A document that is written as a whole, or removed, is not withheld any more.
 
     `journal`, if there is one, hears of every change.
 
@@ -81,9 +79,9 @@ class DesiredState:
 
     owned_facts: bool = False
     journal: ChangeJournal | None = None
-    withheld: Mapping[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
+    _not_restored: dict[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
     _root: _Node = field(default_factory=_Node)
-    _undo: list[_Content | _Child | _Withheld] = field(default_factory=list["_Content | _Child | _Withheld"])
+    _undo: list[_Content | _Child | _NotRestored] = field(default_factory=list["_Content | _Child | _NotRestored"])
     _claims: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _releases: list[DocumentPath] = field(default_factory=list[DocumentPath])
     _grown: dict[DocumentPath, None] = field(default_factory=dict[DocumentPath, None])
@@ -171,10 +169,11 @@ class DesiredState:
         return node
 
     def _written(self, path: DocumentPath) -> None:
-        """Take note that whatever was withheld at `path` and below it is wanted no more."""
-        if self.withheld:
-            self._undo.append(_Withheld(self, self.withheld))
-            self.withheld = {place: why for place, why in self.withheld.items() if not path.covers(place)}
+        """Take note that whatever was not restored at `path` and below it is wanted no more."""
+        if self._not_restored:
+            self._undo.append(_NotRestored(self._not_restored, dict(self._not_restored)))
+            for place in [place for place in self._not_restored if path.covers(place)]:
+                del self._not_restored[place]
 
     def _delete(self, path: DocumentPath) -> None:
         holder, depth = self._holder(path)
@@ -265,6 +264,25 @@ class DesiredState:
             if self.journal is not None:
                 self.journal.removed(place)
         self.settle()
+
+    # ------------------------------------------------------------------------------- what the engine does not take back
+
+    @property
+    def not_restored(self) -> Mapping[DocumentPath, str]:
+        """The documents that the engine should hold and refused when it was filled with them again, and why.
+
+        One that is written as a whole since, or removed, is not among them any more.
+        """
+        return self._not_restored
+
+    def restored_but(self, refused: Mapping[DocumentPath, Exception]) -> None:
+        """Take note that the engine holds all it should but what it refused."""
+        self._not_restored.clear()
+        self.refused_too(refused)
+
+    def refused_too(self, refused: Mapping[DocumentPath, Exception]) -> None:
+        """Take note of more that the engine refused."""
+        self._not_restored.update((path, str(error)) for path, error in refused.items())
 
     # -------------------------------------------------------------------------------------------------- reading
 

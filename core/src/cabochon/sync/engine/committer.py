@@ -15,14 +15,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from cabochon.contract.metrics import Metrics
-from cabochon.contract.powers import SupportsMarker
 from cabochon.documents.path import ROOT
 from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import chunks, path_of
+from cabochon.sync.engine.access import EngineAccess
 from cabochon.sync.engine.attempt import Attempt, Attempts, Group, ended_with, records_of
-from cabochon.sync.engine.log_keeper import LogKeeper
-from cabochon.sync.engine.recovery import EngineAccess, EngineRecovery
+from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.refused_commits import RefusedCommits
 from cabochon.sync.engine.sender import EngineAway
@@ -70,19 +69,18 @@ class Committer:
         wall: Callable[[], float],
         ends: UpdateEnds,
     ) -> None:
+        self._engine = engine
         self._view = engine.view
-        self._compiler = engine.compiler
-        self._sender = engine.sender
+        self._log = engine.view.log
         self._recovery = recovery
         self._scheduler = scheduler
         self._limits = limits
         self._wall = wall
         self._ends = ends
-        self._keeper = LogKeeper(engine.view)
         self._refusals = refusals = Refusals(metrics)
-        self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._keeper, refusals, wall)
-        in_doubt = WritesInDoubt(engine.view, recovery, refusals)
-        self._refused = RefusedCommits(engine.view, engine.panel, engine.sender, self._keeper, refusals, in_doubt)
+        self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._log, refusals, wall)
+        in_doubt = WritesInDoubt(engine.view, engine.values, refusals)
+        self._refused = RefusedCommits(engine.view, engine.panel, engine.sender, refusals, in_doubt)
         self._policies_changed = False
         self._stopping = False
         self._bell = Bell()
@@ -96,7 +94,7 @@ class Committer:
 
     def change_log(self, change: Callable[[TransactionLog], TransactionLog]) -> None:
         """Change the log with the next commit, which comes soon."""
-        self._keeper.change_soon(change)
+        self._log.change_soon(change)
         self.notify()
 
     def policies_changed(self) -> None:
@@ -107,7 +105,7 @@ class Committer:
     @property
     def engine_away(self) -> bool:
         """Whether the engine does not answer, as far as is known."""
-        return self._recovery.away
+        return self._engine.contact.away
 
     def stop(self) -> None:
         """End after the current commit and one last one."""
@@ -117,66 +115,59 @@ class Committer:
     async def run(self) -> None:
         """Commit until `stop`."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._sender.watch)
+            tasks.start_soon(self._engine.sender.watch)
             await self._run()
             tasks.cancel_scope.cancel()
 
     async def _run(self) -> None:
         await self._recovery.first_contact()
         while not self._stopping:
-            if self._recovery.away:
+            if self._engine.contact.away:
                 await self._while_away()
             elif self._probe_is_due():
                 await self._recovery.probe()
             elif self._policies_changed:
-                await self._retry_withheld()
+                self._policies_changed = False
+                await self._recovery.restore_refused()
             elif self._scheduler.queued:
                 await self._commit_queued()
                 await checkpoint()
-            elif self._keeper.wants_commit:
+            elif self._log.wants_commit:
                 await self._commit_all([Group([])])
             else:
                 await self._idle()
         if self._scheduler.queued:
-            await (self._put_off_queued() if self._recovery.away else self._commit_queued())
+            await (self._put_off_queued() if self._engine.contact.away else self._commit_queued())
 
     # --------------------------------------------------------------------------------------------------- the loop
 
     def _probe_is_due(self) -> bool:
         """Tell whether to look at the engine though there is work: a commit looks for itself if there is a marker."""
-        if isinstance(self._view.store, SupportsMarker) or not self._limits.probe:
+        if self._view.ask.has_marker or not self._limits.probe:
             return False
-        return anyio.current_time() - self._recovery.probed_at >= self._limits.probe_interval_s
+        return anyio.current_time() - self._engine.contact.looked_at >= self._limits.probe_interval_s
 
     async def _idle(self) -> None:
         if await self._woken(within_s=self._limits.probe_interval_s):
             return
         if self._limits.probe and not await self._recovery.probe():
             return
-        if self._ends.panel.active and anyio.current_time() - self._sender.state_written_at >= self._limits.heartbeat_s:
-            self._keeper.outdated = True
+        if (
+            self._ends.panel.active
+            and anyio.current_time() - self._engine.sender.state_written_at >= self._limits.heartbeat_s
+        ):
+            self._log.write_again()
 
     async def _while_away(self) -> None:
-        await self._woken(within_s=self._recovery.next_try_in_s())
+        await self._woken(within_s=self._engine.contact.next_try_in_s())
         if self._scheduler.queued:
             await self._put_off_queued()
-        if self._keeper.has_changes:
-            self._keeper.put_off_changes()
+        if self._log.has_changes:
+            self._log.put_off_changes()
         await self._recovery.try_again()
 
-    async def _retry_withheld(self) -> None:
-        self._policies_changed = False
-        if not self._view.desired.withheld:
-            return
-        try:
-            await self._recovery.retry_withheld()
-        except StateLostError:
-            await self._recovery.refill(noticed_by="commit")
-        except EngineAway as err:
-            self._recovery.lost_contact(err)
-
     async def _woken(self, *, within_s: float) -> bool:
-        if self._scheduler.queued or self._keeper.has_changes or self._stopping:
+        if self._scheduler.queued or self._log.has_changes or self._stopping:
             return True
         return await self._bell.answered(within_s=within_s)
 
@@ -211,7 +202,7 @@ class Committer:
                     break
             except EngineAway as err:
                 self._attempts.roll_back()
-                self._recovery.lost_contact(err)
+                self._engine.contact.lost(err)
                 todo.appendleft(group)
                 break
         if todo:
@@ -227,14 +218,14 @@ class Committer:
             return (
                 [Group(half) for half in halves] if halves is not None else await self._commit_in_pieces(group, limit)
             )
-        if attempt.writes or attempt.state or self._view.inherited or self._view.brought:
+        if attempt.writes or attempt.state or self._engine.earlier.may_be_left:
             writes = [one.write for one in attempt.writes]
-            result = await self._sender.write(writes, [change for _, change in attempt.state])
+            result = await self._engine.sender.write(writes, [change for _, change in attempt.state])
             if not result.landed:
                 return await self._refused.what_is_left(attempt, result)
             self._land(attempt, result.version)
-            await self._compiler.fold_grown()
-            await self._recovery.finish_life()
+            await self._engine.compiler.fold_grown()
+            await self._engine.earlier.finish()
         else:
             self._land(attempt)
         if not group.with_listeners:
@@ -249,25 +240,26 @@ class Committer:
         landed = True
         for number, piece in enumerate(pieces, start=1):
             state = [change for _, change in attempt.state] if number == len(pieces) else []
-            result = await self._sender.write([Write(update.id, tuple(piece))], state)
+            result = await self._engine.sender.write([Write(update.id, tuple(piece))], state)
             landed = result.landed
             if not result.data_landed:
                 attempt.roll_back()
-                await self._recovery.rewrite(
+                await self._engine.values.rewrite(
                     [path for change in attempt.changes if (path := path_of(change)) is not None]
                 )
                 for entry in alive_entries(attempt.parts):
                     self._refusals.refuse(entry, result.refusal or StoreRejectedError("the engine's answer was lost"))
                 return [Group(attempt.parts)]
         self._land(attempt)
-        # The last piece may have landed without the listeners' part.
-        self._keeper.outdated = not landed
+        if not landed:
+            # The last piece, without the listeners' part.
+            self._log.write_again()
         return []
 
     def _land(self, attempt: Attempt, version: str | None = None) -> None:
         attempt.land()
-        self._keeper.landed(attempt.following)
-        self._ends.landed(attempt.ended, self._view.log, version)
+        self._log.landed(attempt.following)
+        self._ends.landed(attempt.ended, self._log.now, version)
 
     # ------------------------------------------------------------------------------------------ the engine is away
 
@@ -281,13 +273,13 @@ class Committer:
         self._view.desired.settle()
         ended_at = self._wall()
         ended = ended_with(parts, ended_at)
-        self._keeper.put_off(self._keeper.after(records_of(ended), ended_at))
-        self._ends.ended(ended, self._view.log)
+        self._log.put_off(self._log.after(records_of(ended), ended_at))
+        self._ends.ended(ended, self._log.now)
 
     async def _put_off_entry(self, entry: Entry) -> None:
         put_off = self._view.put_off
         try:
-            changes = await self._compiler.compile(entry, put_off=put_off)
+            changes = await self._engine.compiler.compile(entry, put_off=put_off)
         except StoreRejectedError as err:
             self._refusals.refuse(entry, err)
             return
@@ -297,6 +289,6 @@ class Committer:
             entry.save()
             return
         paths = paths or [entry.path]
-        entry.put_off(self._recovery.why_away)
+        entry.put_off(self._engine.contact.why_away)
         for path in paths if entry.path else [ROOT, *paths]:
             put_off.add(path, entry.update.origin, replaced=entry.replaces)

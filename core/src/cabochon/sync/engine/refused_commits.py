@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.engine.attempt import Attempt, Group
 from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
-from cabochon.sync.engine.log_keeper import LogKeeper
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.view import EngineView
@@ -32,14 +31,12 @@ class RefusedCommits:
         view: EngineView,
         panel: ListenerPanel,
         sender: EngineSender,
-        keeper: LogKeeper,
         refusals: Refusals,
         in_doubt: WritesInDoubt,
     ) -> None:
         self._view = view
         self._panel = panel
         self._sender = sender
-        self._keeper = keeper
         self._refusals = refusals
         self._in_doubt = in_doubt
 
@@ -89,11 +86,11 @@ class RefusedCommits:
 
     async def _judge(self, records: Sequence[TransactionRecord], now: TransactionLog | None) -> None:
         async def refusal_of(listener: str | None) -> StoreRejectedError | None:
-            changes = self._panel.changes(records, self._view.log if now is None else now, only=listener)
+            changes = self._panel.changes(records, self._view.log.now if now is None else now, only=listener)
             return (await self._sender.write((), [change for _, change in changes])).refusal
 
         await quarantine_guilty(self._panel, refusal_of)
-        self._keeper.outdated = True
+        self._view.log.write_again()
 
     async def _sort_out(self, attempt: Attempt, result: CommitResult) -> list[Group]:
         """Settle a commit of an engine that takes or refuses each transaction (or change) by itself."""
@@ -113,7 +110,7 @@ class RefusedCommits:
                 desired.apply(change)
         desired.settle()
         todo.extend(await self._in_doubt.clear_up(in_doubt))
-        self._keeper.outdated = True
+        self._view.log.write_again()
         # What is left of each part has no changes: it only ends its update, after the pieces of that update above.
         todo.append([Part(part.update, part.entries, last=part.last) for part in attempt.parts])
         return [Group(parts) for parts in todo]

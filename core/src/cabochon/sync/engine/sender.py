@@ -9,7 +9,6 @@ import structlog
 
 from cabochon.backoff import Backoff
 from cabochon.contract.metrics import Metrics
-from cabochon.contract.powers import SupportsMarker
 from cabochon.errors import AnswerLostError, StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Change, Changes, Guard, SetData, Write
@@ -51,7 +50,7 @@ class EngineSender:
 
     async def write(self, writes: Sequence[Write], state: Sequence[Change]) -> CommitResult:
         """Commit what is new in the desired state, and the listeners' part beside it; see `send`."""
-        guard = self._view.guard()
+        guard = self._view.life.guard()
         desired = self._view.desired
         changes = Changes(tuple(writes), tuple(state), guard, desired.claims, desired.releases)
         result = await self.send(changes, by_value=not writes)
@@ -87,7 +86,7 @@ class EngineSender:
         unreachable_until = anyio.current_time() + self._timeout_s
         deadline = unreachable_until + _size_bytes(changes) / self._view.store.traits.slowest_bytes_per_s
         tries = breaks = 0
-        guard = changes.guard if isinstance(self._view.store, SupportsMarker) else None
+        guard = changes.guard if self._view.ask.has_marker else None
         while True:
             tries += 1
             result = await self._once(changes, deadline)
@@ -100,7 +99,7 @@ class EngineSender:
             else:
                 self._metrics.count("commits.answers_lost")
                 if guard is not None and await self._landed_after_all(guard, deadline):
-                    self._view.landed(guard)
+                    self._view.life.landed(guard)
                     return CommitResult.applied(changes)
                 if isinstance(result, _Broke):
                     breaks += 1
@@ -131,10 +130,10 @@ class EngineSender:
         if guard is None:
             return
         landed = any(type(outcome) is Applied for outcome in (*result.outcomes, result.state))
-        if not landed and not changes.writes and isinstance(self._view.store, SupportsMarker):
+        if not landed and not changes.writes and self._view.ask.has_marker:
             landed = await self._landed_after_all(guard, deadline)
         if landed:
-            self._view.landed(guard)
+            self._view.life.landed(guard)
 
     async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError | _Broke:
         try:
@@ -160,11 +159,11 @@ class EngineSender:
             tries += 1
             try:
                 with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
-                    found = await self._view.read_marker()
+                    found = await self._view.ask.marker()
             except (StoreUnavailableError, TimeoutError) as err:
                 wait = self._backoff.wait_s(tries)
                 if anyio.current_time() + wait >= deadline:
-                    self._view.in_doubt = guard.leaves
+                    self._view.life.may_hold(guard)
                     raise EngineAway(err) from err
                 await anyio.sleep(wait)
                 continue

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from cabochon.contract.metrics import Metrics
 from cabochon.sync.engine.attempt import Ended, records_of
 from cabochon.sync.engine.listeners import ListenerPanel
+from cabochon.sync.outcome.endings import Endings
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.rules.scheduler import Scheduler
-from cabochon.sync.rules.update import Kind, Update
+from cabochon.sync.rules.update import Kind
 from cabochon.transactions.log import TransactionLog
-from cabochon.transactions.records import TransactionRecord
 
 __all__ = ["UpdateEnds"]
 
@@ -33,14 +33,14 @@ class UpdateEnds:
         scheduler: Scheduler,
         traces: Traces,
         metrics: Metrics,
-        on_end: Callable[[Update, TransactionRecord | None], None],
+        endings: Endings,
     ) -> None:
         self.panel = panel
         self.taken_at = 0.0
         self._scheduler = scheduler
         self._traces = traces
         self._metrics = metrics
-        self._on_end = on_end
+        self._endings = endings
 
     def landed(self, ended: Sequence[Ended], now: TransactionLog, version: str | None = None) -> None:
         """Take note of a commit that has landed, and of the updates that have ended with it."""
@@ -59,4 +59,4 @@ class UpdateEnds:
             self._scheduler.ended(update)
             if traced and record is not None and update.kind is not Kind.RECORD:
                 self._traces.update_ended(update, record.error, taken_at=self.taken_at, group_size=len(records))
-            self._on_end(update, record)
+            self._endings.ended(update, record)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cabochon.errors import StateLostError, StoreRejectedError
-from cabochon.sync.engine.recovery import EngineRecovery
+from cabochon.sync.engine.by_value import ValueWriter
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.view import EngineView
@@ -38,9 +38,9 @@ class WriteInDoubt:
 class WritesInDoubt:
     """Settles them, one after the other."""
 
-    def __init__(self, view: EngineView, recovery: EngineRecovery, refusals: Refusals) -> None:
+    def __init__(self, view: EngineView, values: ValueWriter, refusals: Refusals) -> None:
         self._view = view
-        self._recovery = recovery
+        self._values = values
         self._refusals = refusals
 
     def in_doubt(
@@ -79,13 +79,13 @@ class WritesInDoubt:
             while waiting:
                 write = waiting[0]
                 paths = [entry.path for entry in write.entries]
-                refusal = await self._recovery.rewrite(paths)
+                refusal = await self._values.rewrite(paths)
                 if refusal is None:
                     self.save(write.entries, write.suspects)
                 else:
                     todo.extend(self.one_by_one(write.part, refusal))
                     self._bring_back(write)
-                    await self._recovery.rewrite(paths)
+                    await self._values.rewrite(paths)
                 waiting.popleft()
         except (EngineAway, StateLostError):
             # What is not refused is to be written still: once more, or when the engine is back.
