@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "commit updates one by one",
         "cabochon.sync.engine.committer",
-        "            max_updates=self._limits.max_updates,\n",
+        "            max_updates=self._options.max_updates,\n",
         "            max_updates=1,\n",
         ("test_rule_04",),
     ),
@@ -230,8 +230,8 @@ MUTANTS = (
     Mutant(
         "wait long for an engine that never answers",
         "cabochon.sync.engine.recovery",
-        "with anyio.fail_after(min(self._timeout_s, _ASK_TIMEOUT_S)):",
-        "with anyio.fail_after(self._timeout_s):",
+        "with anyio.fail_after(min(self._options.timeout_s, _ASK_TIMEOUT_S)):",
+        "with anyio.fail_after(self._options.timeout_s):",
         ("test_rule_09_an_engine_that_is_not_there",),
     ),
     Mutant(
@@ -283,7 +283,7 @@ MUTANTS = (
     Mutant(
         "look at an idle engine no more",
         "cabochon.sync.engine.committer",
-        "        if self._limits.probe and not await self._recovery.probe():\n            return\n",
+        "        if self._options.probe.enabled and not await self._recovery.probe():\n            return\n",
         "        return\n",
         ("test_rule_09",),
     ),

@@ -23,22 +23,24 @@ from cabochon.sync.desired.compiler import ChangeCompiler
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.engine.access import EngineAccess
 from cabochon.sync.engine.by_value import ValueWriter
-from cabochon.sync.engine.committer import CommitLimits, Committer
+from cabochon.sync.engine.committer import Committer
 from cabochon.sync.engine.contact import Contact
 from cabochon.sync.engine.earlier_life import EarlierLife
 from cabochon.sync.engine.listeners import ListenerPanel
+from cabochon.sync.engine.options import CommitOptions
 from cabochon.sync.engine.policy_writer import PolicyWriter
-from cabochon.sync.engine.probe_options import ProbeOptions
 from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refill import Refill
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.view import EngineView
+from cabochon.sync.intake.arrivals import Arrivals
 from cabochon.sync.intake.base_data import BaseData
 from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
 from cabochon.sync.intake.fetching import FetchPool, FetchRetry
 from cabochon.sync.intake.own_transactions import OwnTransactions
+from cabochon.sync.intake.policy_data import PolicyDataFiles
 from cabochon.sync.intake.policy_updater import PolicyUpdater
 from cabochon.sync.intake.retries import Retries
 from cabochon.sync.intake.source_calls import SourceCalls
@@ -46,6 +48,7 @@ from cabochon.sync.intake.source_follower import SourceFollower
 from cabochon.sync.outcome.callback_register import CallbackRegister
 from cabochon.sync.outcome.endings import Endings
 from cabochon.sync.outcome.follow_ups import FollowUps, Reported
+from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.outcome.reports import Reporting, ReportLimits
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.outcome.under_way import UnderWay
@@ -88,10 +91,11 @@ class Assembly:  # size: one attribute for each part of the sync
         self._parts = parts
         self._settings = settings
         self._random = random
-        self.wall = wall
         self.metrics = metrics
         self.traces = Traces(metrics, wall)
+        self.instruments = Instruments(metrics, self.traces, wall)
         self.scheduler = Scheduler()
+        self.commits = CommitOptions.of(settings)
         # What is known of the engine.
         policies = DesiredPolicies()
         self.view = self._view()
@@ -109,22 +113,20 @@ class Assembly:  # size: one attribute for each part of the sync
         self.under_way = UnderWay()
         endings = Endings(self.follow_ups, self.under_way, metrics)
         # Into the engine.
-        self.writer = PolicyWriter(
-            parts.store, policies, settings.commit_deadline.total_seconds(), self._backoff(*_COMMIT_BACKOFF_S)
-        )
+        self.writer = PolicyWriter(parts.store, policies, self.commits.timeout_s, self._backoff(*_COMMIT_BACKOFF_S))
         if parts.backup is not None:
             self.writer.put_in_doubt()
         self.panel = ListenerPanel(parts.listeners, metrics)
         self.committer = self._committer(endings)
         # From the source.
         calls = SourceCalls(parts.source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
+        self.arrivals = Arrivals(self.scheduler, self.under_way, self.committer)
         self.updater = self._updater()
-        self.base_data = BaseData(calls, self.updater, self.follow_ups, self.committer)
+        self.base_data = BaseData(calls, self.updater, self.follow_ups, self.reporting, self.committer)
         self.retries = Retries(self.updater, self.follow_ups, self.connectivity)
         self.transactions = OwnTransactions(
             self.updater,
-            self.scheduler,
-            self.committer,
+            self.arrivals,
             self.writer,
             policies_applied=self._policies_applied,
             wall=wall,
@@ -185,11 +187,10 @@ class Assembly:  # size: one attribute for each part of the sync
         )
 
     def _committer(self, endings: Endings) -> Committer:
-        timeout_s = self._settings.commit_deadline.total_seconds()
-        probe = ProbeOptions.of(self._settings)
+        options = self.commits
         compiler = ChangeCompiler(self.view.store, self.view.desired, self.panel.owned_paths, diverged=self._diverged)
         sender = EngineSender(
-            self.view, timeout_s=timeout_s, backoff=self._backoff(*_COMMIT_BACKOFF_S), metrics=self.metrics
+            self.view, timeout_s=options.timeout_s, backoff=self._backoff(*_COMMIT_BACKOFF_S), metrics=self.metrics
         )
         values = ValueWriter(self.view, self.panel, compiler, sender)
         engine = EngineAccess(
@@ -203,19 +204,17 @@ class Assembly:  # size: one attribute for each part of the sync
         )
         recovery = EngineRecovery(
             engine,
-            Refill(engine, self.writer, self.follow_ups, timeout_s=timeout_s),
-            timeout_s=timeout_s,
-            probe_timeout_s=probe.timeout_s,
+            Refill(engine, self.writer, self.follow_ups, timeout_s=options.timeout_s),
+            options=options,
             metrics=self.metrics,
         )
         return Committer(
             engine,
             recovery,
             self.scheduler,
-            limits=CommitLimits(probe=probe.enabled, probe_interval_s=probe.interval_s),
-            metrics=self.metrics,
-            wall=self.wall,
-            ends=UpdateEnds(self.panel, self.scheduler, self.traces, self.metrics, endings),
+            options=options,
+            instruments=self.instruments,
+            ends=UpdateEnds(self.panel, self.scheduler, endings, self.instruments),
         )
 
     def _updater(self) -> DataUpdater:
@@ -233,28 +232,23 @@ class Assembly:  # size: one attribute for each part of the sync
         )
         return DataUpdater(
             self._parts.source,
+            self.arrivals,
             self.follow_ups,
-            self.under_way,
-            self.committer,
+            self.reporting,
             fetches,
-            limits=DataLimits(
-                max_updates=settings.pipeline_max_updates,
-                max_bytes=settings.pipeline_max_bytes,
-                fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
-            ),
-            wall=self.wall,
+            limits=DataLimits.of(settings),
+            instruments=self.instruments,
         )
 
     def _policy_updater(self, calls: SourceCalls, wanted: Bell) -> PolicyUpdater:
         return PolicyUpdater(
             calls,
             self.writer,
+            PolicyDataFiles(self.writer.desired),
             self.transactions,
             self.reporting,
             wanted,
-            traces=self.traces,
-            metrics=self.metrics,
-            wall=self.wall,
+            instruments=self.instruments,
         )
 
     # What concerns two parts that do not know each other.

@@ -9,50 +9,31 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from cabochon.contract.metrics import Metrics
 from cabochon.documents.path import ROOT
 from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import chunks, path_of
 from cabochon.sync.engine.access import EngineAccess
 from cabochon.sync.engine.attempt import Attempt, Attempts, Group, ended_with, records_of
+from cabochon.sync.engine.options import CommitOptions
 from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.refused_commits import RefusedCommits
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.writes_in_doubt import WritesInDoubt
+from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.rules.commit_parts import Part, alive_entries, cut, halved
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Update
 from cabochon.transactions.changes import Write
 from cabochon.transactions.log import TransactionLog
 
-__all__ = ["CommitLimits", "Committer"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitLimits:
-    """How much and how long.
-
-    Attributes:
-        max_updates: updates in one group.
-        max_bytes: bytes of raw JSON in one group, unless the store takes less.
-        probe: whether to look at an idle engine; if not, its loss is noticed by the next commit.
-        probe_interval_s: seconds between two looks at an idle engine.
-        heartbeat_s: seconds after which the state is written again though nothing happened.
-    """
-
-    max_updates: int = 500
-    max_bytes: int = 16_000_000
-    probe: bool = True
-    probe_interval_s: float = 1.0
-    heartbeat_s: float = 10.0
+__all__ = ["Committer"]
 
 
 class Committer:
@@ -64,9 +45,8 @@ class Committer:
         recovery: EngineRecovery,
         scheduler: Scheduler,
         *,
-        limits: CommitLimits,
-        metrics: Metrics,
-        wall: Callable[[], float],
+        options: CommitOptions,
+        instruments: Instruments,
         ends: UpdateEnds,
     ) -> None:
         self._engine = engine
@@ -74,17 +54,17 @@ class Committer:
         self._log = engine.view.log
         self._recovery = recovery
         self._scheduler = scheduler
-        self._limits = limits
-        self._wall = wall
+        self._options = options
+        self._wall = instruments.wall
         self._ends = ends
-        self._refusals = refusals = Refusals(metrics)
-        self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._log, refusals, wall)
+        self._refusals = refusals = Refusals(instruments.metrics)
+        self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._log, refusals, self._wall)
         in_doubt = WritesInDoubt(engine.view, engine.values, refusals)
         self._refused = RefusedCommits(engine.view, engine.panel, engine.sender, refusals, in_doubt)
         self._policies_changed = False
         self._stopping = False
         self._bell = Bell()
-        metrics.gauge("committer.queued", lambda: self._scheduler.queued)
+        instruments.metrics.gauge("committer.queued", lambda: self._scheduler.queued)
 
     # ----------------------------------------------------------------------------------------------- from outside
 
@@ -143,18 +123,18 @@ class Committer:
 
     def _probe_is_due(self) -> bool:
         """Tell whether to look at the engine though there is work: a commit looks for itself if there is a marker."""
-        if self._view.ask.has_marker or not self._limits.probe:
+        if self._view.ask.has_marker or not self._options.probe.enabled:
             return False
-        return anyio.current_time() - self._engine.contact.looked_at >= self._limits.probe_interval_s
+        return anyio.current_time() - self._engine.contact.looked_at >= self._options.probe.interval_s
 
     async def _idle(self) -> None:
-        if await self._woken(within_s=self._limits.probe_interval_s):
+        if await self._woken(within_s=self._options.probe.interval_s):
             return
-        if self._limits.probe and not await self._recovery.probe():
+        if self._options.probe.enabled and not await self._recovery.probe():
             return
         if (
             self._ends.panel.active
-            and anyio.current_time() - self._engine.sender.state_written_at >= self._limits.heartbeat_s
+            and anyio.current_time() - self._engine.sender.state_written_at >= self._options.heartbeat_s
         ):
             self._log.write_again()
 
@@ -180,10 +160,10 @@ class Committer:
         await self._commit_all([Group(parts) for parts in cut(self._take(), self._view.store.traits)])
 
     def _take(self) -> list[Update]:
-        self._ends.taken_at = self._wall()
+        self._ends.taken()
         return self._scheduler.take(
-            max_updates=self._limits.max_updates,
-            max_bytes=min(self._limits.max_bytes, self._view.store.traits.max_bytes or self._limits.max_bytes),
+            max_updates=self._options.max_updates,
+            max_bytes=min(self._options.max_bytes, self._view.store.traits.max_bytes or self._options.max_bytes),
         )
 
     # ------------------------------------------------------------------------------------------------- committing
@@ -236,7 +216,7 @@ class Committer:
         """Write a single entry that makes more changes than an atomic commit holds; it can't land as a whole."""
         attempt = await self._attempts.begin(group)
         update = attempt.parts[-1].update
-        pieces = chunks(attempt.changes, max_changes=limit, max_bytes=self._limits.max_bytes)
+        pieces = chunks(attempt.changes, max_changes=limit, max_bytes=self._options.max_bytes)
         landed = True
         for number, piece in enumerate(pieces, start=1):
             state = [change for _, change in attempt.state] if number == len(pieces) else []

@@ -44,6 +44,11 @@ class PolicyWriter:
     _wrote_a_set: bool = False
     _fills: int = 0
 
+    @property
+    def policy_hash(self) -> str | None:
+        """The hash of the newest bundle in force, None if none ever came."""
+        return self.desired.hash
+
     def put_in_doubt(self) -> None:
         """Take note that the engine may hold anything: the next write is of the whole set."""
         self._in_doubt = True

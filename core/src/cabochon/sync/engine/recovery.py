@@ -12,6 +12,7 @@ import structlog
 from cabochon.contract.metrics import Metrics
 from cabochon.errors import StateLostError, StoreUnavailableError
 from cabochon.sync.engine.access import EngineAccess
+from cabochon.sync.engine.options import CommitOptions
 from cabochon.sync.engine.refill import Content, Refill
 from cabochon.sync.engine.sender import EngineAway
 
@@ -31,21 +32,19 @@ class EngineRecovery:
         engine: EngineAccess,
         refill: Refill,
         *,
-        timeout_s: float,
-        probe_timeout_s: float,
+        options: CommitOptions,
         metrics: Metrics,
     ) -> None:
         self._view = engine.view
         self._contact = engine.contact
         self._earlier = engine.earlier
         self._refill = refill
-        self._timeout_s = timeout_s
-        self._probe_timeout_s = probe_timeout_s
+        self._options = options
         self._metrics = metrics
 
     async def first_contact(self) -> None:
         """Fill the engine, or give up after the commit deadline and go on without it."""
-        deadline = anyio.current_time() + self._timeout_s
+        deadline = anyio.current_time() + self._options.timeout_s
         while not await self.refill():
             wait = self._contact.next_try_in_s()
             if anyio.current_time() + wait >= deadline:
@@ -55,7 +54,7 @@ class EngineRecovery:
     async def probe(self) -> bool:
         """Look whether the engine still holds our state, and see to it if not; tell whether it did."""
         try:
-            with anyio.fail_after(min(self._timeout_s, self._probe_timeout_s)):
+            with anyio.fail_after(min(self._options.timeout_s, self._options.probe.timeout_s)):
                 if await self._view.life.holds_our_state():
                     self._contact.held()
                     return True
@@ -104,7 +103,7 @@ class EngineRecovery:
     async def _is_intact(self, noticed_by: str) -> bool:
         """Ask the engine whether it is the one that was filled; get ready to fill it if not."""
         life, met = self._view.life, self._refill.content is not Content.NONE
-        with anyio.fail_after(min(self._timeout_s, _ASK_TIMEOUT_S)):
+        with anyio.fail_after(min(self._options.timeout_s, _ASK_TIMEOUT_S)):
             if met and await life.holds_our_state():
                 await life.settle_marker()
                 return True

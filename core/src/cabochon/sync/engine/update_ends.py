@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from cabochon.contract.metrics import Metrics
 from cabochon.sync.engine.attempt import Ended, records_of
 from cabochon.sync.engine.listeners import ListenerPanel
 from cabochon.sync.outcome.endings import Endings
-from cabochon.sync.outcome.traces import Traces
+from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Kind
 from cabochon.transactions.log import TransactionLog
@@ -21,30 +20,28 @@ log = structlog.get_logger()
 
 
 class UpdateEnds:
-    """Told by the committer, synchronously; never waits.
-
-    Attributes:
-        taken_at: when the updates that end were taken from the queue, in seconds since the epoch.
-    """
+    """Told by the committer, synchronously; never waits."""
 
     def __init__(
         self,
         panel: ListenerPanel,
         scheduler: Scheduler,
-        traces: Traces,
-        metrics: Metrics,
         endings: Endings,
+        instruments: Instruments,
     ) -> None:
         self.panel = panel
-        self.taken_at = 0.0
+        self._taken_at = 0.0
         self._scheduler = scheduler
-        self._traces = traces
-        self._metrics = metrics
+        self._instruments = instruments
         self._endings = endings
+
+    def taken(self) -> None:
+        """Take note that the updates which end next are taken from the queue."""
+        self._taken_at = self._instruments.wall()
 
     def landed(self, ended: Sequence[Ended], now: TransactionLog, version: str | None = None) -> None:
         """Take note of a commit that has landed, and of the updates that have ended with it."""
-        self._metrics.count("commits")
+        self._instruments.metrics.count("commits")
         self.ended(ended, now)
         if version is not None:
             log.debug("commit.landed", version=version)
@@ -53,10 +50,11 @@ class UpdateEnds:
         """Take note of updates that have ended, in order; `now` is the log after that."""
         records = records_of(ended)
         self.panel.ended(records, now)
-        traced = self._traces.wanted
+        traces = self._instruments.traces
+        traced = traces.wanted
         for update, record in ended:
             update.ended = True
             self._scheduler.ended(update)
             if traced and record is not None and update.kind is not Kind.RECORD:
-                self._traces.update_ended(update, record.error, taken_at=self.taken_at, group_size=len(records))
+                traces.update_ended(update, record.error, taken_at=self._taken_at, group_size=len(records))
             self._endings.ended(update, record)

@@ -16,7 +16,7 @@ from cabochon.sync.engine.committer import Committer
 from cabochon.sync.intake.data_updater import DataUpdater
 from cabochon.sync.intake.source_calls import SourceCalls
 from cabochon.sync.outcome.follow_ups import FollowUps, Reported
-from cabochon.sync.outcome.reports import PendingReport
+from cabochon.sync.outcome.reports import PendingReport, Reporting
 from cabochon.sync.rules.update import Kind, Update
 from cabochon.transactions.records import InitialSource
 
@@ -30,13 +30,18 @@ _SHORTEST_INTERVAL_S = 0.1
 class BaseData:
     """What the source lists as its data sources; `connected` is called from the task that reads the source."""
 
-    def __init__(self, calls: SourceCalls, updater: DataUpdater, follow_ups: FollowUps, committer: Committer) -> None:
+    def __init__(
+        self,
+        calls: SourceCalls,
+        updater: DataUpdater,
+        follow_ups: FollowUps,
+        reporting: Reporting,
+        committer: Committer,
+    ) -> None:
         self._calls = calls
-        self._connectivity = calls.connectivity
         self._updater = updater
         self._follow_ups = follow_ups
-        self._scheduler = follow_ups.scheduler
-        self._reporting = follow_ups.reporting
+        self._reporting = reporting
         self._committer = committer
         self._known_sources: DataSourceConfig | None = None
         self._sources_replaced = anyio.Event()
@@ -73,7 +78,7 @@ class BaseData:
     async def _load_later(self, resumed: bool) -> None:  # noqa: FBT001 - a task's argument
         backoff = Backoff(longest_s=30)
         tries = 0
-        with self._connectivity.scope():
+        with self._calls.scope():
             while True:
                 tries += 1
                 await anyio.sleep(backoff.wait_s(tries))
@@ -90,7 +95,7 @@ class BaseData:
         mine = [spec for spec in sources.entries if self._updater.concerns(spec)]
         entries = [self._updater.entry(spec) for spec in mine]
         if known is None:
-            first = self._scheduler.last_number + 1
+            first = self._updater.next_number
             initial = {key: InitialSource(entry.path, first + key) for key, entry in enumerate(entries)}
             self._committer.change_log(lambda now: now.with_sources(initial))
         self._known_sources = sources
@@ -127,8 +132,8 @@ class BaseData:
             with anyio.move_on_after(max(interval_s, _SHORTEST_INTERVAL_S)):
                 await replaced.wait()
                 return
-            if self._connectivity.disabled:
-                await self._connectivity.enabled()
+            if self._calls.disabled:
+                await self._calls.enabled()
                 continue
             name = uuid.uuid4().hex
             self._updater.submit(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import anyio
 import anyio.abc
@@ -17,12 +17,13 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
 from cabochon.schemas import DataSourceEntry
-from cabochon.sync.engine.committer import Committer
+from cabochon.settings.core import CoreSettings
 from cabochon.sync.intake.acknowledgements import Acknowledgements
+from cabochon.sync.intake.arrivals import Arrivals
 from cabochon.sync.intake.fetching import FetchPool
 from cabochon.sync.outcome.follow_ups import FollowUps, Reported
-from cabochon.sync.outcome.reports import PendingReport
-from cabochon.sync.outcome.under_way import UnderWay
+from cabochon.sync.outcome.instruments import Instruments
+from cabochon.sync.outcome.reports import PendingReport, Reporting
 from cabochon.sync.rules.duplicates_filter import DuplicatesFilter
 from cabochon.sync.rules.update import Entry, EntryState, Update
 
@@ -41,6 +42,15 @@ class DataLimits:
     max_bytes: int = 256 * 1024 * 1024
     fetch_timeout_s: float = 10.0
 
+    @classmethod
+    def of(cls, settings: CoreSettings) -> Self:
+        """Take the settings."""
+        return cls(
+            max_updates=settings.pipeline_max_updates,
+            max_bytes=settings.pipeline_max_bytes,
+            fetch_timeout_s=settings.fetching_callback_timeout.total_seconds(),
+        )
+
 
 class DataUpdater:
     """One for each agent: every update that is to reach the engine arrives here. It works only while `run` does."""
@@ -48,23 +58,21 @@ class DataUpdater:
     def __init__(
         self,
         source: UpdateSource,
+        arrivals: Arrivals,
         follow_ups: FollowUps,
-        under_way: UnderWay,
-        committer: Committer,
+        reporting: Reporting,
         fetches: FetchPool,
         *,
         limits: DataLimits,
-        wall: Callable[[], float],
+        instruments: Instruments,
     ) -> None:
+        self._arrivals = arrivals
         self._follow_ups = follow_ups
-        self._under_way = under_way
-        self._scheduler = follow_ups.scheduler
-        self._reporting = follow_ups.reporting
-        self._metrics = follow_ups.metrics
-        self._committer = committer
+        self._reporting = reporting
+        self._metrics = instruments.metrics
         self._fetches = fetches
         self._limits = limits
-        self._wall = wall
+        self._wall = instruments.wall
         self._topics = frozenset(source.topics)
         self._copies = DuplicatesFilter() if len(self._topics) > 1 else None
         self._since_yield = 0
@@ -81,6 +89,11 @@ class DataUpdater:
         """Tell the source what has ended, until cancelled."""
         await self._acknowledgements.run()
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next update gets."""
+        return self._arrivals.next_number
+
     async def receive(self, event: DataUpdateReceived) -> None:
         """Take a live update in; waits while too much is under way."""
         ended = self._acknowledgements.expect(event.position)
@@ -88,8 +101,8 @@ class DataUpdater:
             self._metrics.count("updates.copies")
             ended(None)
             return
-        if not self._under_way.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
-            await self._under_way.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
+        if not self._arrivals.has_room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes):
+            await self._arrivals.room(max_updates=self._limits.max_updates, max_bytes=self._limits.max_bytes)
         update = event.update
         name = update.id or uuid.uuid4().hex
         entries = [self.entry(spec) for spec in update.entries if self.concerns(spec)]
@@ -112,14 +125,12 @@ class DataUpdater:
         for entry in update.entries:
             if entry.raw is not None:
                 update.size_bytes += len(entry.raw)
-        self._under_way.started(update)
-        self._scheduler.arrive(update)
+        self._arrivals.arrive(update)
         for entry in update.entries:
             if entry.state is EntryState.FETCHING:
                 if not update.deadline:
                     update.deadline = anyio.current_time() + self._limits.fetch_timeout_s * deadlines
                 self._tasks.start_soon(self._fetch, entry)
-        self._committer.notify()
 
     def concerns(self, spec: DataSourceEntry) -> bool:
         """Tell whether an entry is under one of this agent's topics."""
@@ -159,10 +170,9 @@ class DataUpdater:
             fetched = await self._fetches.fetch(spec, entry.update.deadline)
         except FetchError as err:
             log.warning("fetch.failed", update_id=entry.update.id, dst_path=spec.dst_path, error=str(err))
-            self._scheduler.failed(entry, err)
+            self._arrivals.failed(entry, err)
         else:
             log.debug("fetch.succeeded", update_id=entry.update.id, dst_path=spec.dst_path, bytes=len(fetched.raw))
-            self._scheduler.fetched(entry, fetched.raw, fetched.operations)
+            self._arrivals.fetched(entry, fetched.raw, fetched.operations)
         finally:
             entry.fetch_times = (began, self._wall())
-        self._committer.notify()

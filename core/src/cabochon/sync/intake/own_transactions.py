@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cabochon.errors import StoreRejectedError
-from cabochon.sync.engine.committer import Committer
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.intake.arrivals import Arrivals
 from cabochon.sync.intake.data_updater import DataUpdater
 from cabochon.sync.intake.transactional_store import Transaction
 from cabochon.sync.outcome.endings import Caller
 from cabochon.sync.rules.records import policy_record
-from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, Kind, Update
 from cabochon.transactions.records import TransactionRecord
 
@@ -29,16 +28,14 @@ class OwnTransactions:
     def __init__(
         self,
         updater: DataUpdater,
-        scheduler: Scheduler,
-        committer: Committer,
+        arrivals: Arrivals,
         writer: PolicyWriter,
         *,
         policies_applied: Callable[[], None],
         wall: Callable[[], float],
     ) -> None:
         self._updater = updater
-        self._scheduler = scheduler
-        self._committer = committer
+        self._arrivals = arrivals
         self._writer = writer
         self.policies_applied = policies_applied
         self._wall = wall
@@ -57,7 +54,7 @@ class OwnTransactions:
         """Record a caller's transaction that was rolled back."""
         self.record(
             TransactionRecord(
-                number=self._scheduler.last_number + 1,
+                number=self._arrivals.next_number,
                 id=transaction.id,
                 transaction_type=transaction.transaction_type or "data",
                 success=False,
@@ -69,8 +66,7 @@ class OwnTransactions:
 
     def record(self, record: TransactionRecord) -> None:
         """Let the data lane write a record with its next commit."""
-        self._scheduler.arrive(Update(record.id, [], Kind.RECORD, record=record))
-        self._committer.notify()
+        self._arrivals.arrive(Update(record.id, [], Kind.RECORD, record=record))
 
     async def write_policy_data(self, policy_hash: str, entries: list[Entry]) -> list[Entry]:
         """Write the data files of a policy bundle; when this returns, each entry has ended."""

@@ -7,26 +7,20 @@ commit.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import structlog
 
 from cabochon.backoff import Backoff
-from cabochon.contract.metrics import Metrics
 from cabochon.contract.tracing import Period, PolicyTrace
-from cabochon.documents import json_values
-from cabochon.documents.json_values import JsonError
-from cabochon.documents.path import DocumentPath
-from cabochon.errors import DocumentPathError, SourceError, StoreRejectedError
+from cabochon.errors import SourceError, StoreRejectedError
 from cabochon.schemas import PolicyBundle
 from cabochon.sync.bell import Bell
 from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.intake.own_transactions import OwnTransactions
+from cabochon.sync.intake.policy_data import PolicyDataFiles
 from cabochon.sync.intake.source_calls import SourceCalls
+from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.outcome.reports import PendingReport, Reporting
-from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.rules.records import policy_record
 from cabochon.sync.rules.update import Entry, EntryState
 from cabochon.transactions.changes import Change, DeletePolicy, ReplacePolicies, SetPolicy
@@ -47,24 +41,23 @@ class PolicyUpdater:
         self,
         calls: SourceCalls,
         writer: PolicyWriter,
+        data_files: PolicyDataFiles,
         transactions: OwnTransactions,
         reporting: Reporting,
         wanted: Bell,
         *,
-        metrics: Metrics,
-        traces: Traces,
-        wall: Callable[[], float] = time.time,
+        instruments: Instruments,
     ) -> None:
         self._calls = calls
         self._writer = writer
+        self._data_files = data_files
         self._transactions = transactions
         self._reporting = reporting
-        self._metrics = metrics
-        self._traces = traces
-        self._wall = wall
+        self._metrics = instruments.metrics
+        self._traces = instruments.traces
+        self._wall = instruments.wall
         self._full = False
         self._confirmed = False
-        self._malformed: dict[DocumentPath, str] = {}
         self._wanted = wanted
         self._asked = False
         self._backoff = Backoff(longest_s=30)
@@ -84,7 +77,7 @@ class PolicyUpdater:
             if not self._asked:
                 # The engine is back before the source was met: nothing has come that could have failed.
                 continue
-            await self._calls.connectivity.enabled()
+            await self._calls.enabled()
             # What was asked for while we were cut off is asked for now.
             self._wanted.taken()
             full, self._full = self._full, False
@@ -97,7 +90,7 @@ class PolicyUpdater:
 
     async def _update(self, *, full: bool) -> bool:
         """Fetch and apply one bundle; False if it is worth another try."""
-        base = None if full else self._writer.desired.hash
+        base = None if full else self._writer.policy_hash
         asked_at = self._wall()
         try:
             bundle = await self._calls.policy_bundle(base)
@@ -136,7 +129,7 @@ class PolicyUpdater:
         again = False
         data: list[Entry] = []
         try:
-            data = await self._transactions.write_policy_data(bundle.hash, self._data_entries(bundle))
+            data = await self._transactions.write_policy_data(bundle.hash, self._data_files.entries(bundle))
             error = "; ".join(f"{entry.path}: {entry.error}" for entry in data if entry.error)
             await self._writer.write(bundle.hash, _policy_changes(bundle), policy_hash=bundle.hash, anew=anew)
         except StoreRejectedError as err:
@@ -155,7 +148,7 @@ class PolicyUpdater:
             created_at=started,
             ended_at=self._wall(),
             saved=saved,
-            malformed=dict(self._malformed),
+            malformed=self._data_files.malformed,
         )
         self._traces.ended(
             PolicyTrace(
@@ -175,56 +168,6 @@ class PolicyUpdater:
     def _record(self, record: TransactionRecord, policy_hash: str) -> None:
         self._transactions.record(record)
         self._reporting.submit(PendingReport(update_id=None, policy_hash=policy_hash))
-
-    def _data_entries(self, bundle: PolicyBundle) -> list[Entry]:
-        """The data files of a bundle as writes; a full bundle also removes those of earlier ones that it lacks.
-
-        A file that is no JSON is left out, as OPAL does: what an earlier bundle had there stays, and is out of sync.
-        """
-        desired = self._writer.desired
-        entries: list[Entry] = []
-        written: set[DocumentPath] = set()
-        if bundle.old_hash is None:
-            self._malformed.clear()
-        for module in bundle.data_modules:
-            entry = Entry(DocumentPath(), "PUT")
-            try:
-                entry.path = _folder(module.path)
-                entry.ready(json_values.check(module.data.encode()))
-                written.add(entry.path)
-                self._malformed.pop(entry.path, None)
-            except DocumentPathError as err:
-                entry.refuse(err)
-            except JsonError as err:
-                log.warning(
-                    "policy_bundle.data_malformed", policy_hash=bundle.hash, path=str(entry.path), error=str(err)
-                )
-                self._malformed[entry.path] = f"the data file of policies {bundle.hash} is no JSON: {err}"
-                written.update(desired.data_paths & {entry.path})
-                continue
-            entries.append(entry)
-        if bundle.old_hash is None:
-            gone = desired.data_paths - written
-            desired.data_paths = frozenset(written)
-        else:
-            deleted = bundle.deleted_files.data_modules if bundle.deleted_files is not None else ()
-            # What is no path was never written.
-            gone = {folder for path in deleted if (folder := _folder_if_any(path)) is not None}
-            desired.data_paths = (desired.data_paths - gone) | written
-            for path in gone:
-                self._malformed.pop(path, None)
-        return [*(Entry(path, "DELETE").ready(None) for path in sorted(gone)), *entries]
-
-
-def _folder(path: str) -> DocumentPath:
-    return DocumentPath.parse("" if path == "." else path)
-
-
-def _folder_if_any(path: str) -> DocumentPath | None:
-    try:
-        return _folder(path)
-    except DocumentPathError:
-        return None
 
 
 def _policy_changes(bundle: PolicyBundle) -> list[Change]:

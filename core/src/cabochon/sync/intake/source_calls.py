@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
 
-from cabochon.contract.update_source import UpdateSource
+from cabochon.contract.update_source import SourceEvent, UpdateSource
 from cabochon.errors import SourceError
 from cabochon.schemas import DataSourceConfig, PolicyBundle
 from cabochon.sync.intake.connectivity import Connectivity
@@ -25,6 +26,23 @@ class SourceCalls:
     source: UpdateSource
     connectivity: Connectivity
     within_s: float
+
+    @property
+    def disabled(self) -> bool:
+        """Whether an operator has cut the agent off from its source."""
+        return self.connectivity.disabled
+
+    async def enabled(self) -> None:
+        """Wait while the agent is cut off."""
+        await self.connectivity.enabled()
+
+    def scope(self) -> AbstractContextManager[anyio.CancelScope]:
+        """Give a scope for work that ends when the agent is cut off."""
+        return self.connectivity.scope()
+
+    def events(self) -> AsyncIterator[SourceEvent]:
+        """Follow the source, from its next connection on."""
+        return self.source.events()
 
     async def data_sources(self) -> DataSourceConfig:
         """Return the base data sources for this agent.

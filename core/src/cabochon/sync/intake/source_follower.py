@@ -37,8 +37,7 @@ class SourceFollower:
         backoff: Backoff,
         metrics: Metrics,
     ) -> None:
-        self._source = calls.source
-        self._connectivity = calls.connectivity
+        self._calls = calls
         self._updater = updater
         self._base_data = base_data
         self._policies = policies
@@ -56,8 +55,8 @@ class SourceFollower:
         """Follow the source to its end, except while an operator has cut us off."""
         ended = False
         while not ended:
-            await self._connectivity.enabled()
-            with self._connectivity.scope():
+            await self._calls.enabled()
+            with self._calls.scope():
                 await self._follow()
                 ended = True
             if not ended:
@@ -68,7 +67,7 @@ class SourceFollower:
     async def _follow(self) -> None:
         """Follow the source to its end; one that breaks is followed again from its next connection on."""
         tries = 0
-        events = self._source.events()
+        events = self._calls.events()
         while True:
             try:
                 event = await anext(events)
@@ -83,7 +82,7 @@ class SourceFollower:
                 )
                 self._committer.change_log(_disconnected)
                 await anyio.sleep(wait)
-                events = self._source.events()
+                events = self._calls.events()
             else:
                 tries = 0
                 try:

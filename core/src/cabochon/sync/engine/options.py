@@ -1,8 +1,8 @@
-"""How an idle policy store is looked at, as the operator wants it and as far as our promises allow."""
+"""How the engine is written to and looked at, as the operator wants it and as far as our promises allow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
@@ -10,7 +10,7 @@ import structlog
 
 from cabochon.settings.core import CoreSettings
 
-__all__ = ["ProbeOptions"]
+__all__ = ["CommitOptions", "ProbeOptions"]
 
 log = structlog.get_logger()
 
@@ -40,6 +40,31 @@ class ProbeOptions:
             interval_s=_at_most(settings.probe_interval, "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS"),
             timeout_s=_at_most(settings.probe_timeout, "OPAL_POLICY_STORE_LIVENESS_PROBE_TIMEOUT_SECONDS"),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitOptions:
+    """How much and how long.
+
+    Attributes:
+        timeout_s: how long an engine is asked for an answer before it counts as away, in seconds; a large commit has
+            longer.
+        max_updates: updates in one group.
+        max_bytes: bytes of raw JSON in one group, unless the store takes less.
+        probe: how to look at an idle engine; if not at all, its loss is noticed by the next commit.
+        heartbeat_s: seconds after which the state is written again though nothing happened.
+    """
+
+    timeout_s: float = 5.0
+    max_updates: int = 500
+    max_bytes: int = 16_000_000
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
+    heartbeat_s: float = 10.0
+
+    @classmethod
+    def of(cls, settings: CoreSettings) -> Self:
+        """Take the settings."""
+        return cls(timeout_s=settings.commit_deadline.total_seconds(), probe=ProbeOptions.of(settings))
 
 
 def _at_most(time: timedelta, variable: str) -> float:

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cabochon.settings.core import CoreSettings, load_settings
-from cabochon.sync.engine.probe_options import ProbeOptions
+from cabochon.sync.engine.options import ProbeOptions
 
 ENABLED = "OPAL_POLICY_STORE_LIVENESS_PROBE_ENABLED"
 INTERVAL = "OPAL_POLICY_STORE_LIVENESS_PROBE_INTERVAL_SECONDS"
