@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from cabochon import (
-    CallbackReporterType,
+    BackboneType,
     ConfigurationError,
     FetcherType,
     HttpRoutesType,
@@ -27,7 +27,7 @@ def unused(*_arguments: Any) -> NoReturn:
 
 
 class Offering:
-    """A plugin with policy stores, update sources, fetchers, reporters and listeners at once."""
+    """A plugin with policy stores, update sources, fetchers, backbones and listeners at once."""
 
     def __init__(self, *registrations: object) -> None:
         self.registrations = registrations
@@ -48,8 +48,8 @@ class Offering:
         return self.all(FetcherType)
 
     @hookimpl
-    def cabochon_callback_reporters(self) -> Iterable[CallbackReporterType]:
-        return self.all(CallbackReporterType)
+    def cabochon_backbones(self) -> Iterable[BackboneType]:
+        return self.all(BackboneType)
 
     @hookimpl
     def cabochon_transaction_listeners(self) -> Iterable[TransactionListenerType]:
@@ -245,15 +245,15 @@ def test_fetcher_that_is_not_there_is_said(name: str | None, url: str, message: 
     assert str(missing.value).startswith(message)
 
 
-def test_callback_reporter_is_chosen_by_scheme() -> None:
+def test_backbone_is_chosen_by_scheme() -> None:
     """
-    A callback's URL says how it is delivered.
+    A server's URL says where its log is.
     """
-    plugins = plugins_with(CallbackReporterType(name="web", summary="x", open=unused, schemes=("http",)))
+    plugins = plugins_with(BackboneType(name="shared", summary="x", open=unused, schemes=("redis",)))
 
-    assert "web" == plugins.callback_reporter_for("HTTP://x").name
-    with pytest.raises(PluginNotFoundError, match=r"unknown scheme for a callback reporter 'amqp'; installed: http"):
-        plugins.callback_reporter_for("amqp://x")
+    assert "shared" == plugins.backbone_for("REDIS://x").name
+    with pytest.raises(PluginNotFoundError, match=r"unknown scheme for a backbone 'amqp'; installed: redis"):
+        plugins.backbone_for("amqp://x")
 
 
 def test_transaction_listeners_are_those_of_the_store_and_those_of_all_stores() -> None:

@@ -73,6 +73,8 @@ Settings are a frozen model whose fields carry whole variable names; `cabochon c
         )
 """
 
+# size: nine hooks with all that a plugin author has to know of each, and an example that a test runs
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -502,63 +504,12 @@ def cabochon_backbones() -> Iterable[BackboneType]:
         (`PluginLoadError`). A second claim of a name or a scheme stops every start (`PluginConflictError`).
 
     Example:
-        A log in memory, gone with its one server; it keeps everything and knows no agents:
+        A log in memory, gone with its one server; `MemoryLog` is in `examples/plugin_memory_backbone`:
 
             from contextlib import asynccontextmanager
 
-            import anyio
-
-            from cabochon import Backbone, BackboneType, Bounds, LogRecord, hookimpl
-
-
-            class MemoryLog(Backbone):
-                log_id = "memory"
-
-                def __init__(self):
-                    self.records = []
-                    self.grown = anyio.Event()
-
-                async def append(self, records):
-                    first = len(self.records) + 1
-                    self.records += [
-                        LogRecord(number, new.kind, new.topics, new.body, 0.0)
-                        for number, new in enumerate(records, start=first)
-                    ]
-                    self.grown.set()
-                    self.grown = anyio.Event()
-                    return range(first, len(self.records) + 1)
-
-                async def bounds(self):
-                    return Bounds(floor=0, head=len(self.records))
-
-                async def read(self, after, *, limit):
-                    return self.records[after : after + limit]
-
-                async def follow(self, after):
-                    while True:
-                        if page := await self.read(after, limit=100):
-                            after = page[-1].number
-                            yield page
-                        else:
-                            await self.grown.wait()
-
-                async def compact(self, superseded):
-                    pass
-
-                async def superseded(self, numbers):
-                    return {}
-
-                async def trim(self, limits):
-                    return await self.bounds()
-
-                async def save_documents(self, agents):
-                    pass
-
-                async def documents(self):
-                    return {}
-
-                async def forget_documents(self, names):
-                    pass
+            from cabochon import BackboneType, hookimpl
+            from cabochon_memory_backbone import MemoryLog
 
 
             @asynccontextmanager

@@ -158,11 +158,6 @@ class Plugins:
         """Commands by name."""
         return self._of(kinds.COMMANDS)
 
-    @property
-    def backbones(self) -> ByName[BackboneType]:
-        """Backbones by name."""
-        return self._of(kinds.BACKBONES)
-
     def offered_by(self, plugin: InstalledPlugin) -> dict[str, tuple[str, ...]]:
         """Return the names that a plugin provides, by what they are."""
         origin = (plugin.name, plugin.distribution)
@@ -229,15 +224,6 @@ class Plugins:
             if name.casefold() in {alias.casefold() for alias in (one.name, *one.registration.aliases)}:
                 return one
         raise self._missing(kinds.FETCHERS, name, self.fetchers)
-
-    def callback_reporter_for(self, url: str) -> Registered[CallbackReporterType]:
-        """Return the callback reporter that claims the URL's scheme.
-
-        Raises:
-            PluginLoadError: there is none, and a plugin failed that may have it.
-            PluginNotFoundError: there is none; the message lists the schemes that are claimed.
-        """
-        return self._by_scheme(kinds.CALLBACK_REPORTERS, url)
 
     def backbone_for(self, url: str) -> Registered[BackboneType]:
         """Return the backbone that claims the URL's scheme.

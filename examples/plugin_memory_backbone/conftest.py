@@ -1,0 +1,6 @@
+"""Find the plugin beside its tests, installed or not."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
