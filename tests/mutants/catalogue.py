@@ -383,7 +383,7 @@ MUTANTS = (
     ),
     Mutant(
         "let a fact go with the first of its owners",
-        "cabochon.kit.facts.ledger",
+        "cabochon.kit.facts.engine_facts",
         "        if not more:\n",
         "        if not more or self._more_owners.pop(key):\n",
         ("test_facts",),

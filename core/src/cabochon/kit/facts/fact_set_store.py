@@ -24,8 +24,9 @@ from cabochon.errors import (
     UnsupportedOperationError,
 )
 from cabochon.kit.facts.difference import Call
+from cabochon.kit.facts.engine_facts import Facts
 from cabochon.kit.facts.fact_writer import FactWriter, Plan
-from cabochon.kit.facts.ledger import UNOWNED, FactLedger, Facts
+from cabochon.kit.facts.ledger import UNOWNED, FactLedger
 from cabochon.kit.facts.survey import Survey
 from cabochon.transactions.changes import (
     Change,
@@ -154,7 +155,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
 
     def forget(self) -> None:
         """Take note that the engine may have lost what was written: what is written again is sent again."""
-        self._ledger.put_all_in_doubt()
+        self._ledger.engine.put_all_in_doubt()
 
     # ----------------------------------------------------------------------------------------------- the contract
 
@@ -162,8 +163,8 @@ class FactSetStore(PolicyStore, Generic[K, A]):
         """Return `UNOWNED` if facts are to be pruned; `StoreUnavailableError` until the engine's are all read."""
         if self._prune == "owned":
             return ()
-        self._ledger.adopt(await self._survey.result())
-        return (UNOWNED,) if self._ledger.unowned else ()
+        self._ledger.engine.adopt(await self._survey.result())
+        return (UNOWNED,) if self._ledger.engine.unowned else ()
 
     async def commit(self, changes: Changes) -> CommitResult:
         """Write each transaction as the difference that it makes; small ones share a call."""

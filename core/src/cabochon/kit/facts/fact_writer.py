@@ -13,7 +13,8 @@ import structlog
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import AnswerLostError, HeldOtherwiseError, StoreRejectedError, StoreUnavailableError
 from cabochon.kit.facts.difference import Call
-from cabochon.kit.facts.ledger import FactLedger, Facts, Staged
+from cabochon.kit.facts.engine_facts import Facts
+from cabochon.kit.facts.ledger import FactLedger, Staged
 from cabochon.transactions.commit_result import Applied, Outcome, Refused, Unknown
 
 __all__ = ["FactWriter", "Plan"]
@@ -185,9 +186,9 @@ class FactWriter(Generic[K, A]):
         """Remove what nobody owns any more, where an earlier call was cancelled or its answer lost."""
         try:
             try:
-                await self._tell(self._ledger.ghosts())
+                await self._tell(self._ledger.engine.ghosts())
             except StoreRejectedError:
-                for key in self._ledger.ghosts():
+                for key in self._ledger.engine.ghosts():
                     await self._drive_out(key)
         except (StoreUnavailableError, AnswerLostError) as err:
             # None of it counts as done while a fact is left that should be gone: it is all written again.
@@ -209,25 +210,25 @@ class FactWriter(Generic[K, A]):
             try:
                 await self._call(calls.popleft())
             except HeldOtherwiseError as err:
-                if not self._ledger.met(err.found):
+                if not self._ledger.engine.met(err.found):
                     raise
                 calls = deque(self._calls(keys))
 
     def _calls(self, keys: Iterable[K]) -> Iterable[Call[K, A]]:
-        return self._ledger.difference(keys).calls(self._most, overwrites=self._overwrites)
+        return self._ledger.engine.difference(keys).calls(self._most, overwrites=self._overwrites)
 
     async def _call(self, call: Call[K, A]) -> None:
-        before = self._ledger.sending(call)
+        before = self._ledger.engine.sending(call)
         try:
             version = await self._write_call(call)
         except (StoreRejectedError, StoreUnavailableError):
-            self._ledger.not_landed(before)
+            self._ledger.engine.not_landed(before)
             raise
         except AnswerLostError:
             self._landed = True
             raise
         self._landed = True
-        self._ledger.landed(call)
+        self._ledger.engine.landed(call)
         self.version = version or self.version
 
 

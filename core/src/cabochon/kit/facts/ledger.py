@@ -1,40 +1,23 @@
-"""Which path owns which facts, and where the engine is not known to follow."""
+"""Which path owns which facts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 from cabochon.documents.path import DocumentPath
 from cabochon.documents.path_index import PathIndex
 from cabochon.errors import AnswerLostError, PathConflictError
-from cabochon.kit.facts.difference import Call, Difference
+from cabochon.kit.facts.engine_facts import EngineFacts, Facts, common
 
-__all__ = ["UNOWNED", "FactLedger", "Facts", "Staged"]
+__all__ = ["UNOWNED", "FactLedger", "Staged"]
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 
-Facts: TypeAlias = Mapping[K, A]
-"""Facts by what makes each the same to the engine; the value is what may change of it (a condition), else None."""
-
 UNOWNED: Final = DocumentPath(("cabochon", "facts-of-no-path"))
 """Stands for the facts that the engine held at first contact and that no path owns; deleting it removes them."""
-
-
-class _Nothing(Enum):
-    NOTHING = auto()
-
-
-_NOTHING: Final = _Nothing.NOTHING
-
-_ABSENT: Final = (_NOTHING,)
-
-_State: TypeAlias = "tuple[A | _Nothing, ...]"
-"""What the engine may hold of a fact: one of these attributes, or nothing; a single member is certain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,25 +43,20 @@ class Staged(Generic[K, A]):
 
 @dataclass(slots=True)
 class FactLedger(Generic[K, A]):
-    """The facts of one engine; pure bookkeeping, which sends nothing.
+    """Which path owns which facts; pure bookkeeping, which sends nothing.
 
-    A write is staged, the difference that it makes is sent call by call, each noted with what became of it, and in the
-    end the write is settled, undone, or left in doubt. Where the engine does not hold what is owned, or may not, is in
-    `_astray`, and nowhere else: a difference is looked up there, so it costs what it is large, and what an earlier try
-    has written is not written again.
+    A write is staged, the difference that it makes is sent call by call, each noted in `engine` with what became of it,
+    and in the end the write is settled, undone, or left in doubt.
+
+    Attributes:
+        engine: what the engine should hold of each fact, and where it is not known to.
     """
+
+    engine: EngineFacts[K, A] = field(default_factory=EngineFacts[K, A])
 
     _sets: dict[DocumentPath, _Owned[K, A]] = field(default_factory=dict[DocumentPath, "_Owned[K, A]"])
     _index: PathIndex[_Owned[K, A]] = field(default_factory=PathIndex["_Owned[K, A]"])
-    _held: dict[K, A] = field(default_factory=dict[K, A])
-    _more_owners: dict[K, int] = field(default_factory=dict[K, int])
     _in_doubt: dict[DocumentPath, Facts[K, A] | None] = field(default_factory=dict[DocumentPath, "Facts[K, A] | None"])
-    _astray: dict[K, _State[A]] = field(default_factory=dict[K, "_State[A]"])
-    _unowned: dict[K, A] = field(default_factory=dict[K, A])
-    _unowned_are_there: bool = True
-    _all_in_doubt: bool = False
-
-    # ------------------------------------------------------------------------------------------------- ownership
 
     def facts_at(self, path: DocumentPath) -> Facts[K, A] | None:
         """Return the facts that `path` owns, None if nothing was written there."""
@@ -88,11 +66,6 @@ class FactLedger(Generic[K, A]):
     def paths(self) -> Collection[DocumentPath]:
         """Return the paths that own something, be it an empty set."""
         return self._sets.keys()
-
-    @property
-    def unowned(self) -> Facts[K, A]:
-        """The facts that the engine held at first contact and that no path owns."""
-        return self._unowned
 
     def stage(self, changes: Iterable[tuple[DocumentPath, Facts[K, A] | None]]) -> Staged[K, A]:
         """Take note of one write: each path owns these facts (None: none at all) and the paths below it none.
@@ -108,13 +81,10 @@ class FactLedger(Generic[K, A]):
         before = {path: self._in_doubt.get(path, self.facts_at(path)) for path in after}
         keys = self._assign(after)
         for path in after.keys() & self._in_doubt.keys():
-            keys |= _common(self._astray, before[path] or {})
+            keys |= self.engine.astray_among(before[path] or {})
         if not prune:
             return Staged(keys, before)
-        unowned = self._unowned
-        stray = [key for key in unowned if key not in self._held]
-        with self._moving(stray):
-            self._unowned = {}
+        unowned, stray = self.engine.give_up_unowned()
         return Staged(keys | dict.fromkeys(stray), before, unowned)
 
     def undo(self, staged: Staged[K, A]) -> Mapping[K, None] | None:
@@ -127,8 +97,7 @@ class FactLedger(Generic[K, A]):
             another one, beside which what was before it can't be.
         """
         if staged.unowned is not None:
-            with self._moving([key for key in staged.unowned if key not in self._held]):
-                self._unowned = staged.unowned
+            self.engine.want_again(staged.unowned)
         try:
             keys = self._assign(staged.before)
         except PathConflictError:
@@ -144,14 +113,11 @@ class FactLedger(Generic[K, A]):
             The facts of no path that have an owner now, for `unsettle`.
         """
         self._make_sure_of(staged)
-        if not self._unowned:
-            return {}
-        return {key: self._unowned.pop(key) for key in staged.keys if key in self._held and key in self._unowned}
+        return self.engine.owners_found(staged.keys)
 
     def unsettle(self, staged: Staged[K, A], found_owners: Facts[K, A]) -> None:
         """Leave a settled write in doubt after all, for nobody has heard of it; those settled later come before."""
-        with self._moving(found_owners):
-            self._unowned |= found_owners
+        self.engine.owners_lost(found_owners)
         self._in_doubt.update(staged.before)
 
     def leave_in_doubt(self, staged: Staged[K, A]) -> None:
@@ -190,7 +156,7 @@ class FactLedger(Generic[K, A]):
                 continue
             for path, facts in after.items():
                 for theirs in (before, self.facts_at(doubted)):
-                    if facts and theirs and any(facts[key] != theirs[key] for key in _common(facts, theirs)):
+                    if facts and theirs and any(facts[key] != theirs[key] for key in common(facts, theirs)):
                         msg = f"{path} and {doubted} do not agree about a fact, and {doubted} is in doubt"
                         raise AnswerLostError(msg)
 
@@ -201,10 +167,9 @@ class FactLedger(Generic[K, A]):
         keys: dict[K, None] = {}
         for path, facts in after.items():
             old, new = self.facts_at(path) or {}, facts or {}
-            lost += [(key, held) for key, held in old.items() if new.get(key, _NOTHING) != held]
-            gained += [(key, wanted) for key, wanted in new.items() if old.get(key, _NOTHING) != wanted]
-            if self._astray:
-                keys |= _common(self._astray, old) | _common(self._astray, new)
+            lost += [(key, held) for key, held in old.items() if key not in new or new[key] != held]
+            gained += [(key, wanted) for key, wanted in new.items() if key not in old or old[key] != wanted]
+            keys |= self.engine.astray_among(old) | self.engine.astray_among(new)
         self._exchange(lost, gained, after)
         keys |= dict.fromkeys(key for key, _ in lost)
         keys |= dict.fromkeys(key for key, _ in gained)
@@ -223,40 +188,18 @@ class FactLedger(Generic[K, A]):
         gained: Sequence[tuple[K, A]],
         after: Mapping[DocumentPath, Facts[K, A] | None],
     ) -> None:
+        engine = self.engine
         for key, _ in lost:
-            self._let_go(key)
-        held = self._held
+            engine.let_go(key)
         for number, (key, attribute) in enumerate(gained):
-            if held.get(key, attribute) == attribute:
-                self._take(key, attribute)
+            if engine.agrees(key, attribute):
+                engine.take(key, attribute)
                 continue
             for taken, _ in gained[:number]:
-                self._let_go(taken)
+                engine.let_go(taken)
             for given_up in lost:
-                self._take(*given_up)
+                engine.take(*given_up)
             raise self._conflict(key, attribute, after)
-
-    def _take(self, key: K, attribute: A) -> None:
-        """Let one more path own a fact; what is known of the engine stays."""
-        if key in self._held:
-            self._more_owners[key] = self._more_owners.get(key, 0) + 1
-            return
-        state = self._astray.pop(key, None) or self._at_rest(key)
-        self._held[key] = attribute
-        if state != (attribute,):
-            self._astray[key] = state
-
-    def _let_go(self, key: K) -> None:
-        """Let one path less own a fact; what is known of the engine stays."""
-        more = self._more_owners.get(key, 0)
-        if not more:
-            state = self._astray.pop(key, None) or (self._held[key],)
-            del self._held[key]
-            self._know(key, state)
-        elif more == 1:
-            del self._more_owners[key]
-        else:
-            self._more_owners[key] = more - 1
 
     def _conflict(self, key: K, attribute: A, after: Mapping[DocumentPath, Facts[K, A] | None]) -> PathConflictError:
         owners = {**{path: owned.facts for path, owned in self._sets.items()}, **after}
@@ -265,112 +208,3 @@ class FactLedger(Generic[K, A]):
         other = next(path for path, held in named if held != attribute)
         msg = f"{mine} and {other} both own {key}, with different attributes: a fact has one"
         return PathConflictError(msg, path=str(mine))
-
-    # ------------------------------------------------------------------------------------------------ the engine
-
-    def difference(self, keys: Iterable[K]) -> Difference[K, A]:
-        """Return what the engine must be told of these facts."""
-        deletes: list[K] = []
-        rewrites: dict[K, A] = {}
-        writes: dict[K, A] = {}
-        for key in keys:
-            state = self._astray.get(key)
-            if state is None:
-                continue
-            wanted = self._at_rest(key)[0]
-            if wanted is _NOTHING:
-                deletes.append(key)
-            elif state is _ABSENT:
-                writes[key] = wanted
-            elif any(maybe is not _NOTHING and maybe != wanted for maybe in state):
-                rewrites[key] = wanted
-            else:
-                writes[key] = wanted
-        return Difference(deletes, rewrites, writes)
-
-    def ghosts(self) -> Sequence[K]:
-        """Return the facts which nobody owns any more, and which the engine may hold."""
-        return [key for key in self._astray if key not in self._held]
-
-    def sending(self, call: Call[K, A]) -> Mapping[K, _State[A]]:
-        """Take note that a call is on its way: until it is known what became of it, both may be.
-
-        Returns:
-            What to give to `not_landed`.
-        """
-        before = {key: self._state(key) for key in (*call.deletes, *call.writes)}
-        for key in call.deletes:
-            self._astray[key] = _or(before[key], _NOTHING)
-        for key, attribute in call.writes.items():
-            self._astray[key] = _or(before[key], attribute)
-        return before
-
-    def landed(self, call: Call[K, A]) -> None:
-        """Take note that the engine has done a call."""
-        self._all_in_doubt = False
-        for key in call.deletes:
-            self._know(key, _ABSENT)
-        for key, attribute in call.writes.items():
-            self._know(key, (attribute,))
-
-    def not_landed(self, before: Mapping[K, _State[A]]) -> None:
-        """Take note that the engine has not done a call."""
-        for key, state in before.items():
-            self._know(key, state)
-
-    def met(self, found: Facts[K, A]) -> bool:
-        """Take note of facts that are in the engine by somebody else's doing; tell whether that is news."""
-        news = {key: there for key, there in found.items() if key in self._held and self._state(key) != (there,)}
-        for key, there in news.items():
-            self._unowned[key] = there
-            self._know(key, (there,))
-        return bool(news)
-
-    def adopt(self, found: Facts[K, A]) -> None:
-        """Take note of everything that the engine held at first contact."""
-        self._unowned = {key: attribute for key, attribute in found.items() if key not in self._held}
-        self._unowned_are_there = True
-
-    def put_all_in_doubt(self) -> None:
-        """Take note that the engine may have lost any fact."""
-        if self._all_in_doubt:
-            return
-        self._all_in_doubt = True
-        for key in self._held:
-            self._know(key, _or(self._state(key), _NOTHING))
-        self._unowned_are_there = False
-
-    def _state(self, key: K) -> _State[A]:
-        return self._astray.get(key) or self._at_rest(key)
-
-    def _at_rest(self, key: K) -> _State[A]:
-        """Return how the engine holds a fact of which there is nothing to tell it."""
-        if key in self._held:
-            return (self._held[key],)
-        if key in self._unowned:
-            return (self._unowned[key],) if self._unowned_are_there else (self._unowned[key], _NOTHING)
-        return _ABSENT
-
-    def _know(self, key: K, state: _State[A]) -> None:
-        if state == self._at_rest(key):
-            self._astray.pop(key, None)
-        else:
-            self._astray[key] = state
-
-    @contextmanager
-    def _moving(self, keys: Iterable[K]) -> Generator[None]:
-        """Keep what is known of the engine while it changes what it should hold of these facts."""
-        states = {key: self._state(key) for key in keys}
-        yield
-        for key, state in states.items():
-            self._know(key, state)
-
-
-def _or(state: _State[A], other: A | _Nothing) -> _State[A]:
-    return state if other in state else (*state, other)
-
-
-def _common(these: Mapping[K, object], those: Mapping[K, object]) -> dict[K, None]:
-    """The keys that are in both, found by looking through the fewer."""
-    fewer, more = (these, those) if len(these) < len(those) else (those, these)
-    return {key: None for key in fewer if key in more}

@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from cabochon.errors import StoreUnavailableError
-from cabochon.kit.facts.ledger import Facts
+from cabochon.kit.facts.engine_facts import Facts
 
 __all__ = ["Survey"]
 
