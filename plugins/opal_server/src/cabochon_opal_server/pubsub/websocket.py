@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from websockets.exceptions import InvalidState
@@ -44,6 +45,58 @@ class Handler(Protocol):
         ...
 
 
+class _Patience:
+    """How long a client may not read, and how long it may say nothing; then it is given up.
+
+    Args:
+        send_s, silence_s: see `WebSocketConnection`.
+        ping: asks the client whether it is there; tells whether to ask again.
+        give_up: cuts it off, and is told why.
+    """
+
+    def __init__(
+        self, *, send_s: float, silence_s: float, ping: Callable[[], bool], give_up: Callable[[str], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._send_s = send_s
+        self._silence_s = silence_s
+        self._ping = ping
+        self._give_up = give_up
+        self._slow: asyncio.TimerHandle | None = None
+        self._silent: asyncio.TimerHandle | None = None
+        self.heard = False
+
+    def begin(self) -> None:
+        """Begin to listen."""
+        self._silent = self._loop.call_later(self._silence_s, self._check_silence)
+
+    def does_not_read(self) -> None:
+        """Take note that what was written is not taken."""
+        why = f"it did not read for {self._send_s:g} s"
+        self._slow = self._loop.call_later(self._send_s, self._give_up, why)
+
+    def reads(self) -> None:
+        """Take note that what was written is taken again."""
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def end(self) -> None:
+        """Wait for nothing more."""
+        for timer in (self._slow, self._silent):
+            if timer is not None:
+                timer.cancel()
+
+    def _check_silence(self) -> None:
+        """Ping who was silent; who is silent after that as well is gone."""
+        if not self.heard:
+            self._give_up("it does not answer pings")
+            return
+        self.heard = False
+        if self._ping():
+            self._silent = self._loop.call_later(self._silence_s, self._check_silence)
+
+
 class WebSocketConnection(asyncio.Protocol):
     """One connection; uvicorn makes it when an HTTP request asks to be upgraded.
 
@@ -77,17 +130,13 @@ class WebSocketConnection(asyncio.Protocol):
         self._protocol = ServerProtocol(max_size=max_message_bytes, logger=_silent())
         self._connections: set[object] = server_state.connections
         self._loop = asyncio.get_running_loop()
-        self._send_s = send_s
-        self._silence_s = silence_s
+        self._patience = _Patience(send_s=send_s, silence_s=silence_s, ping=self._ping, give_up=self.drop)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._taken = False
         self._paused = False
         self._scheduled = False
-        self._heard = False
         self._pieces: list[bytes] = []
         self._why = "it has gone"
-        self._slow: asyncio.TimerHandle | None = None
-        self._silent: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------- called by asyncio
 
@@ -97,11 +146,11 @@ class WebSocketConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = None if not peer else (str(peer[0]), int(peer[1]))
         self._connections.add(self)
-        self._silent = self._loop.call_later(self._silence_s, self._check_silence)
+        self._patience.begin()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
-        self._heard = True
+        self._patience.heard = True
         protocol = self._protocol
         protocol.receive_data(data)
         for event in protocol.events_received():
@@ -120,9 +169,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Clean up."""
         del exc
         self._connections.discard(self)
-        for timer in (self._slow, self._silent):
-            if timer is not None:
-                timer.cancel()
+        self._patience.end()
         self.subscriber.close()
         if self._taken:
             self._taken = False
@@ -131,14 +178,12 @@ class WebSocketConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Wait: the client does not read."""
         self._paused = True
-        self._slow = self._loop.call_later(self._send_s, self.drop, f"it did not read for {self._send_s:g} s")
+        self._patience.does_not_read()
 
     def resume_writing(self) -> None:
         """Go on: it reads again."""
         self._paused = False
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None
+        self._patience.reads()
         self._flush()
 
     # --------------------------------------------------------------------------------------------- called by others
@@ -207,19 +252,14 @@ class WebSocketConnection(asyncio.Protocol):
                 whole, self._pieces = b"".join(self._pieces), []
                 self._handler.message(self, whole)
 
-    def _check_silence(self) -> None:
-        """Ping who was silent; who is silent after that as well is gone."""
-        if not self._heard:
-            self.drop("it does not answer pings")
-            return
-        self._heard = False
+    def _ping(self) -> bool:
         if self._protocol.state is State.OPEN:
             try:
                 self._protocol.send_ping(b"")
             except InvalidState:
-                return
+                return False
             self._write_protocol()
-        self._silent = self._loop.call_later(self._silence_s, self._check_silence)
+        return True
 
     # ----------------------------------------------------------------------------------------------------- writing
 
