@@ -78,13 +78,8 @@ async def open_agent(
             reporters_by_scheme=_by_scheme(reporters),
             backup=await stack.enter_async_context(_backup(settings, store_type.name, wanted=not alone)),
         )
-        log.info(
-            "agent.opened",
-            version=__version__,
-            policy_store=store_type.name,
-            update_source=type(source).__name__ if source_type is None else source_type.name,
-            plugins=", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded"),
-        )
+        source_name = type(source).__name__ if source_type is None else source_type.name
+        _say_what_is_open(plugins, policy_store=store_type.name, update_source=source_name)
         yield Agent(
             Pipeline(parts, settings),
             [one for one in services if not alone or one.registration.phase == "before_store"],
@@ -93,6 +88,13 @@ async def open_agent(
             store_type.name,
             parts.store.traits,
         )
+
+
+def _say_what_is_open(plugins: Plugins, *, policy_store: str, update_source: str) -> None:
+    loaded = ", ".join(plugin.name for plugin in plugins.installed if plugin.state == "loaded")
+    log.info(
+        "agent.opened", version=__version__, policy_store=policy_store, update_source=update_source, plugins=loaded
+    )
 
 
 async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens

@@ -49,6 +49,7 @@ class DiscoverySettings(Settings):
     )
 
 
+# size: a field for each setting, and nothing else
 class CoreSettings(DiscoverySettings, LogSettings):
     """Everything the core itself can be told."""
 

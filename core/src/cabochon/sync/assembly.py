@@ -79,6 +79,7 @@ class PipelineParts:
 class Assembly:  # size: one attribute for each part of the sync
     """The parts of one sync, from the engine up to the source: each is given those that it knows."""
 
+    # size: builds one part after the other, from the engine up; the order is what is to be read here
     def __init__(
         self,
         parts: PipelineParts,

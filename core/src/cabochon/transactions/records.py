@@ -25,6 +25,7 @@ class FailedPath(Struct, frozen=True):
     replaces: bool = False
 
 
+# size: all that is told of a transaction, to the log, its listeners and the peer's document; data without a life
 class TransactionRecord(Struct, frozen=True, kw_only=True, gc=False):
     """A transaction that has ended.
 

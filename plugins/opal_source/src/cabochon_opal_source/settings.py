@@ -35,6 +35,7 @@ def _directories(value: object) -> object:
 BaseUrl = Annotated[str, BeforeValidator(_without_slash)]
 
 
+# size: a field for each setting, and nothing else
 class OpalSourceSettings(ClientTlsSettings):
     """Which server to follow, and what of it."""
 

@@ -39,6 +39,7 @@ class Standing(NamedTuple):
     why: str = ""
 
 
+# size: a document: each field is a member of the JSON that the register keeps
 class AgentState(Struct, kw_only=True, omit_defaults=True):
     """What is known of an agent; it is kept as JSON in the register of the backbone.
 

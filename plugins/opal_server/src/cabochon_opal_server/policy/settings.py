@@ -62,6 +62,7 @@ def _params(value: object) -> object:
     return params
 
 
+# size: a field for each setting, and nothing else
 class PolicySettings(Settings):
     """The settings of policies."""
 
