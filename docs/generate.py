@@ -157,7 +157,7 @@ def _hooks() -> str:
     return "\n".join(_hook(kind) for kind in registrations.KINDS)
 
 
-def _hook(kind: registrations.Kind[Any]) -> str:
+def _hook(kind: registrations.OfferKind[Any]) -> str:
     function = getattr(hookspecs, kind.hook)
     doc = _parts(inspect.getdoc(function) or "")
     parts = [

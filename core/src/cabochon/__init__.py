@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         TransactionError,
         UnsupportedOperationError,
     )
-    from cabochon.plugins.installed import InstalledPlugin, Plugins, Registered
+    from cabochon.plugins.installed import InstalledPlugin, PluginOffer, Plugins
     from cabochon.settings.core import CommaList, Masked, Seconds, Settings, load_settings
     from cabochon.transactions.changes import (
         Change,
@@ -146,6 +146,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "PluginNotFoundError",
+    "PluginOffer",
     "Plugins",
     "PolicyChanged",
     "PolicyProblem",
@@ -153,7 +154,6 @@ __all__ = [
     "PolicyStoreError",
     "PolicyStoreType",
     "Refused",
-    "Registered",
     "ReplacePolicies",
     "ReportError",
     "Retention",
@@ -250,7 +250,7 @@ _HOMES = {
         "TransactionError",
         "UnsupportedOperationError",
     ),
-    "plugins.installed": ("InstalledPlugin", "Plugins", "Registered"),
+    "plugins.installed": ("InstalledPlugin", "Plugins", "PluginOffer"),
     "settings.core": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),
     "transactions.changes": (
         "Change",

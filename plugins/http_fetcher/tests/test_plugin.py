@@ -10,7 +10,7 @@ import pytest
 
 from cabochon.errors import ConfigurationError
 from cabochon.settings.model import load_settings, variables_of
-from cabochon_http_fetcher.config import HttpFetcherConfig, read_config
+from cabochon_http_fetcher.config import FetchConfig, read_config
 from cabochon_http_fetcher.plugin import cabochon_fetchers
 from cabochon_http_fetcher.settings import HttpFetcherSettings
 
@@ -61,7 +61,7 @@ def test_readme_lists_every_setting_and_every_member() -> None:
     variables = {names[0] for names in variables_of(HttpFetcherSettings).values()}
 
     assert set() == {variable for variable in variables if f"| `{variable}` |" not in readme}
-    assert set() == {name for name in HttpFetcherConfig.__struct_fields__ if f"`{name}`" not in readme} - {"fetcher"}
+    assert set() == {name for name in FetchConfig.__struct_fields__ if f"`{name}`" not in readme} - {"fetcher"}
 
 
 def test_readme_shows_an_entry_that_is_right() -> None:

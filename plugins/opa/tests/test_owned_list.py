@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cabochon import DocumentPath
-from cabochon_opa.client import Answer
+from cabochon_opa.client import EngineAnswer
 from cabochon_opa.data.owned_list import OwnedList
 from cabochon_opa.data.plan import Plan
 
@@ -35,7 +35,7 @@ class Opa:
         return len(made.operations)
 
     def read(self) -> OwnedList:
-        return OwnedList.read(Answer(200, json.dumps({"result": self.members}).encode()))
+        return OwnedList.read(EngineAnswer(200, json.dumps({"result": self.members}).encode()))
 
 
 def test_a_commit_claims_any_number_of_paths_in_one_operation() -> None:
@@ -73,4 +73,4 @@ def test_a_later_life_goes_on_with_the_list_that_it_finds() -> None:
 
 def test_what_others_put_there_is_not_ours() -> None:
     others = {"x": True, "1": "[", "2": '["/a"]', "3": [1]}
-    assert OwnedList.read(Answer(200, json.dumps({"result": others}).encode())).paths() == [DocumentPath(("a",))]
+    assert OwnedList.read(EngineAnswer(200, json.dumps({"result": others}).encode())).paths() == [DocumentPath(("a",))]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabochon.errors import PathConflictError, StoreRejectedError
-from cabochon_opa.client import Answer
+from cabochon_opa.client import EngineAnswer
 from cabochon_opa.refusals import policy_refusal, refusal
 
 json_values = st.recursive(
@@ -24,7 +24,7 @@ bodies = st.binary(max_size=300) | (json_values | nearly).map(lambda value: json
 
 
 def check(body: bytes) -> None:
-    for error in (refusal(Answer(400, body), "/a"), policy_refusal(Answer(400, body), "/a")):
+    for error in (refusal(EngineAnswer(400, body), "/a"), policy_refusal(EngineAnswer(400, body), "/a")):
         assert isinstance(error, StoreRejectedError)
         assert error.path == "/a"
         assert str(error).startswith("OPA refuses /a: ")
@@ -62,7 +62,7 @@ def test_odd_bodies_make_an_error(body: bytes) -> None:
 
 def test_a_page_of_a_proxy_is_told_by_its_status_and_beginning() -> None:
     """Enough to see who has answered."""
-    error = refusal(Answer(413, b"<html>Request Entity Too Large</html>"), "/users")
+    error = refusal(EngineAnswer(413, b"<html>Request Entity Too Large</html>"), "/users")
 
     assert str(error) == "OPA refuses /users: 413 <html>Request Entity Too Large</html>"
 
@@ -76,7 +76,7 @@ def test_each_error_of_a_policy_has_file_row_and_column() -> None:
     ]
     body = json.dumps({"code": "invalid_parameter", "message": "error(s) occurred", "errors": errors}).encode()
 
-    assert str(policy_refusal(Answer(400, body), "a.rego")) == (
+    assert str(policy_refusal(EngineAnswer(400, body), "a.rego")) == (
         "OPA refuses a.rego: a.rego:3:7: rego_parse_error: unexpected eof; rego_compile_error: recursion"
     )
 
@@ -91,6 +91,6 @@ def test_each_error_of_a_policy_has_file_row_and_column() -> None:
 )
 def test_a_conflict_is_one_of_the_path(message: str) -> None:
     """The core tries such a write again when policies change."""
-    error = refusal(Answer(400, f'{{"code":"invalid_parameter","message":"{message}"}}'.encode()), "/users")
+    error = refusal(EngineAnswer(400, f'{{"code":"invalid_parameter","message":"{message}"}}'.encode()), "/users")
 
     assert isinstance(error, PathConflictError)

@@ -10,7 +10,7 @@ import pytest
 
 from cabochon_openfga.model.compiler import BadModelError, ModelCompiler
 from cabochon_openfga.model.fga import FgaCli
-from cabochon_openfga.model.files import NoModelError, choose
+from cabochon_openfga.model.files import NoModelChosenError, choose
 from cabochon_openfga.model.normal_form import normal_form
 
 from .rig import MODEL
@@ -54,13 +54,13 @@ def test_model_is_found(policies: dict[str, str], kind: str, main: str, used: in
 def test_one_of_several_is_chosen_by_its_name() -> None:
     """Without a choice all of them are named, and nothing is guessed."""
     policies = {"a.fga": MODEL, "b.fga": MODEL}
-    with pytest.raises(NoModelError) as caught:
+    with pytest.raises(NoModelChosenError) as caught:
         choose(policies)
 
     assert ["a.fga", "b.fga"] == [problem.id for problem in caught.value.problems]
     assert "OPAL_OPENFGA_MODEL" in str(caught.value)
     assert "b.fga" == choose(policies, "b.fga").main
-    with pytest.raises(NoModelError, match=r"c\.fga, which is none"):
+    with pytest.raises(NoModelChosenError, match=r"c\.fga, which is none"):
         choose(policies, "c.fga")
 
 
@@ -75,7 +75,7 @@ def test_one_of_several_is_chosen_by_its_name() -> None:
 )
 def test_file_without_effect_is_refused(policies: dict[str, str], name: str, reason: str) -> None:
     """Nobody would notice that it does nothing."""
-    with pytest.raises(NoModelError) as caught:
+    with pytest.raises(NoModelChosenError) as caught:
         choose(policies)
 
     assert [name] == [problem.id for problem in caught.value.problems]

@@ -15,7 +15,7 @@ from cabochon.contract.http_routes import HttpRoutesType
 from cabochon.contract.policy_store import StoreTraits
 from cabochon.contract.service import ServiceType
 from cabochon.error_groups import bare_configuration_errors, described
-from cabochon.plugins.installed import Registered
+from cabochon.plugins.installed import PluginOffer
 from cabochon.sync.pipeline import Pipeline
 
 __all__ = ["Agent"]
@@ -29,8 +29,8 @@ class Agent:
     def __init__(
         self,
         pipeline: Pipeline,
-        services: Iterable[Registered[ServiceType]],
-        routes: Iterable[Registered[HttpRoutesType]],
+        services: Iterable[PluginOffer[ServiceType]],
+        routes: Iterable[PluginOffer[HttpRoutesType]],
         environ: Mapping[str, str] | None,
         policy_store_type: str,
         store_traits: StoreTraits,

@@ -16,7 +16,7 @@ from cabochon.contract.policy_store import PolicyStore
 from cabochon.contract.transaction_listener import TransactionListener
 from cabochon.contract.update_source import UpdateSource
 from cabochon.errors import CabochonError, PluginLoadError
-from cabochon.plugins.installed import Plugins, Registered
+from cabochon.plugins.installed import PluginOffer, Plugins
 from cabochon.settings.core import CoreSettings
 from cabochon.sync.backup.store_backup import StoreBackup, open_store_backup
 from cabochon.sync.pipeline import Pipeline, PipelineParts
@@ -97,7 +97,7 @@ def _say_what_is_open(plugins: Plugins, *, policy_store: str, update_source: str
     )
 
 
-async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: Registered[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
+async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offer: PluginOffer[Any]) -> Any:  # noqa: ANN401 - the registration says what it opens
     try:
         return await stack.enter_async_context(offer.registration.open(offer.load_settings(environ)))
     except CabochonError:
@@ -107,7 +107,7 @@ async def _opened(stack: AsyncExitStack, environ: Mapping[str, str] | None, offe
         raise PluginLoadError(msg, plugin=offer.plugin) from err
 
 
-def _own_addresses(offers: Sequence[Registered[Any]], environ: Mapping[str, str] | None) -> list[str]:
+def _own_addresses(offers: Sequence[PluginOffer[Any]], environ: Mapping[str, str] | None) -> list[str]:
     """List where the engine and the agent itself answer."""
     return [
         url
@@ -127,9 +127,9 @@ async def _backup(settings: CoreSettings, store: str, *, wanted: bool) -> AsyncG
         yield backup
 
 
-def _by_name(opened: Mapping[Registered[FetcherType], Fetcher]) -> dict[str, Fetcher]:
+def _by_name(opened: Mapping[PluginOffer[FetcherType], Fetcher]) -> dict[str, Fetcher]:
     return {name.lower(): one for offer, one in opened.items() for name in (offer.name, *offer.registration.aliases)}
 
 
-def _by_scheme(opened: Mapping[Registered[Any], T]) -> dict[str, T]:
+def _by_scheme(opened: Mapping[PluginOffer[Any], T]) -> dict[str, T]:
     return {scheme.lower(): one for offer, one in opened.items() for scheme in offer.registration.schemes}

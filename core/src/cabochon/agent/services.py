@@ -13,7 +13,7 @@ from cabochon.contract.agent_context import AgentContext
 from cabochon.contract.service import ServiceType
 from cabochon.error_groups import configuration_error_in, described
 from cabochon.errors import ConfigurationError
-from cabochon.plugins.installed import Registered
+from cabochon.plugins.installed import PluginOffer
 
 __all__ = ["Services"]
 
@@ -25,7 +25,7 @@ _TIMEOUT_S = 10.0
 class Services:
     """Each service with its settings, in the order to start them; they stop in reverse."""
 
-    def __init__(self, services: Sequence[tuple[Registered[ServiceType], Any]], context: AgentContext) -> None:
+    def __init__(self, services: Sequence[tuple[PluginOffer[ServiceType], Any]], context: AgentContext) -> None:
         self._services = services
         self._context = context
 
@@ -58,7 +58,7 @@ class Services:
 
     async def _serve(
         self,
-        service: Registered[ServiceType],
+        service: PluginOffer[ServiceType],
         settings: Any,  # noqa: ANN401 - each service has a model of its own
         progress: _Progress,
         stop: anyio.Event,

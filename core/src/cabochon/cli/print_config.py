@@ -14,13 +14,13 @@ import click
 from cabochon import __version__
 from cabochon.cli.plugins import installed_plugins
 from cabochon.errors import CabochonError, ConfigurationError
-from cabochon.plugins.installed import Plugins, Registered
+from cabochon.plugins.installed import PluginOffer, Plugins
 from cabochon.settings.core import CoreSettings, load_settings
 from cabochon.settings.page import SettingRow, UnknownVariable, setting_rows, unknown_variables
 
 __all__ = ["AgentConfig", "agent_config", "print_config"]
 
-_Offer: TypeAlias = Registered[Any]
+_Offer: TypeAlias = PluginOffer[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 
 from cabochon.cli.plugins import installed_plugins
 from cabochon.errors import ConfigurationError
-from cabochon.plugins.installed import Plugins, Registered
+from cabochon.plugins.installed import PluginOffer, Plugins
 from cabochon.settings.core import CoreSettings
 from cabochon.settings.model import PREFIX, variables_of
 
@@ -63,7 +63,7 @@ def topics_of(plugins: Plugins) -> dict[str, Topic]:
 
 def _models(plugins: Plugins) -> Iterator[tuple[type[BaseSettings], Topic]]:
     yield CoreSettings, _OTHER
-    offers: list[tuple[Registered[Any], Topic]] = [
+    offers: list[tuple[PluginOffer[Any], Topic]] = [
         *((one, _ENGINE) for one in plugins.policy_stores.values()),
         *((one, _ENGINE if one.registration.stores else _OTHER) for one in plugins.services.values()),
         *((one, _SOURCE) for one in plugins.update_sources.values()),

@@ -10,11 +10,11 @@ __all__ = ["PathIndex"]
 V = TypeVar("V")
 
 
-class _Node(Generic[V]):
+class _Branch(Generic[V]):
     __slots__ = ("children", "values")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[V]] = {}
+        self.children: dict[str, _Branch[V]] = {}
         self.values: dict[int, V] = {}
 
 
@@ -22,7 +22,7 @@ class PathIndex(Generic[V]):
     """Values at paths, several at one path if need be, compared by identity."""
 
     def __init__(self) -> None:
-        self._root: _Node[V] = _Node()
+        self._root: _Branch[V] = _Branch()
         self._size = 0
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class PathIndex(Generic[V]):
         for segment in path:
             below = node.children.get(segment)
             if below is None:
-                below = node.children[segment] = _Node()
+                below = node.children[segment] = _Branch()
             node = below
         if id(value) not in node.values:
             node.values[id(value)] = value
@@ -83,7 +83,7 @@ class PathIndex(Generic[V]):
         return _subtree(self._root)
 
 
-def _subtree(top: _Node[V]) -> Iterator[V]:
+def _subtree(top: _Branch[V]) -> Iterator[V]:
     stack = [top]
     while stack:
         node = stack.pop()

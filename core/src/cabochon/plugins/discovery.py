@@ -22,9 +22,9 @@ import pluggy
 import structlog
 
 from cabochon.contract import hookspecs
-from cabochon.plugins.kinds import KINDS, BadRegistrationError, Kind, R, Registration, accept
+from cabochon.plugins.kinds import KINDS, BadRegistrationError, OfferKind, R, Registration, accept
 
-__all__ = ["Candidate", "InstalledPlugin", "Offer", "PluginLoader"]
+__all__ = ["Accepted", "Candidate", "InstalledPlugin", "PluginLoader"]
 
 log = structlog.get_logger()
 
@@ -80,10 +80,10 @@ class InstalledPlugin:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Accepted:
     """One registration, and the kind it is of."""
 
-    kind: Kind[Any]
+    kind: OfferKind[Any]
     registration: Registration
 
 
@@ -99,7 +99,7 @@ class PluginLoader:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
-    def load(self, candidate: Candidate) -> tuple[InstalledPlugin, list[Offer]]:
+    def load(self, candidate: Candidate) -> tuple[InstalledPlugin, list[Accepted]]:
         """Import a plugin and ask it what it offers: everything, or nothing if any of it fails."""
         installed = InstalledPlugin(
             name=candidate.name, distribution=candidate.distribution, version=candidate.version, state="loaded"
@@ -157,7 +157,7 @@ class PluginLoader:
             hooks.append(hook)
         return tuple(sorted(hooks))
 
-    def _asked(self, candidate: Candidate, kind: Kind[R], plugin: object) -> Iterable[Offer]:
+    def _asked(self, candidate: Candidate, kind: OfferKind[R], plugin: object) -> Iterable[Accepted]:
         """Call the plugin's own implementation of one hook."""
         for implementation in getattr(self._manager.hook, kind.hook).get_hookimpls():
             if implementation.plugin is not plugin:
@@ -177,10 +177,10 @@ class PluginLoader:
                     duration_s=round(time.perf_counter() - began, 6),
                     offered=len(found),
                 )
-            yield from (Offer(kind, registration) for registration in found)
+            yield from (Accepted(kind, registration) for registration in found)
 
 
-def _iterable(kind: Kind[Any], result: object) -> Iterable[object]:
+def _iterable(kind: OfferKind[Any], result: object) -> Iterable[object]:
     """Refuse the answers that would look like none or be misread; a generator is run by the caller's guard."""
     if inspect.iscoroutine(result):
         result.close()

@@ -30,11 +30,11 @@ from cabochon.contract.transaction_listener import TransactionListenerType
 from cabochon.contract.update_source import UpdateSourceType
 from cabochon.errors import ConfigurationError, PluginConflictError, PluginLoadError, PluginNotFoundError
 from cabochon.plugins import kinds
-from cabochon.plugins.discovery import Candidate, InstalledPlugin, Offer, PluginLoader
-from cabochon.plugins.kinds import KINDS, Kind, R
-from cabochon.plugins.offers import ByName, Registered, find_conflicts, registered
+from cabochon.plugins.discovery import Accepted, Candidate, InstalledPlugin, PluginLoader
+from cabochon.plugins.kinds import KINDS, OfferKind, R
+from cabochon.plugins.offers import ByName, PluginOffer, find_conflicts, offer_of
 
-__all__ = ["ByName", "InstalledPlugin", "Plugins", "Registered"]
+__all__ = ["ByName", "InstalledPlugin", "PluginOffer", "Plugins"]
 
 log = structlog.get_logger()
 
@@ -51,11 +51,11 @@ class Plugins:
         loader = PluginLoader(trace=trace)
         blocked = {name.casefold(): name for name in disabled}
         installed: list[InstalledPlugin] = []
-        offers: list[tuple[Offer, InstalledPlugin]] = []
+        offers: list[tuple[Accepted, InstalledPlugin]] = []
         # Sorted, so that nothing depends on the order in which distributions happen to be found.
         for candidate in sorted(candidates, key=lambda one: (one.name.casefold(), one.distribution)):
             if candidate.name.casefold() in blocked:
-                plugin, found = _blocked(candidate), list[Offer]()
+                plugin, found = _blocked(candidate), list[Accepted]()
             else:
                 plugin, found = loader.load(candidate)
             installed.append(plugin)
@@ -68,7 +68,7 @@ class Plugins:
         """What is claimed more than once, one line each; none of the claimants can be used."""
         self._offered: dict[str, ByName[Any]] = {
             kind.hook: ByName(
-                registered(offer, plugin) for offer, plugin in offers if offer.kind is kind and offer not in contested
+                offer_of(offer, plugin) for offer, plugin in offers if offer.kind is kind and offer not in contested
             )
             for kind in KINDS
         }
@@ -177,7 +177,7 @@ class Plugins:
         }
         return [(plugin, model) for plugin, model in found if model is not None]
 
-    def _of(self, kind: Kind[R]) -> ByName[R]:
+    def _of(self, kind: OfferKind[R]) -> ByName[R]:
         return self._offered[kind.hook]
 
     # --------------------------------------------------------------------------------------------- what is meant
@@ -191,7 +191,7 @@ class Plugins:
         if self.conflicts:
             raise PluginConflictError("\n".join(self.conflicts))
 
-    def choose_policy_store(self, name: str | None) -> Registered[PolicyStoreType]:
+    def choose_policy_store(self, name: str | None) -> PluginOffer[PolicyStoreType]:
         """Return the policy store called `name`; if None, the usual one, else the only one that is not for tests.
 
         Raises:
@@ -201,7 +201,7 @@ class Plugins:
         """
         return self._choose(kinds.POLICY_STORES, name, "OPAL_POLICY_STORE_TYPE")
 
-    def choose_update_source(self, name: str | None) -> Registered[UpdateSourceType]:
+    def choose_update_source(self, name: str | None) -> PluginOffer[UpdateSourceType]:
         """Return the update source called `name`; if None, the usual one, else the only one that is not for tests.
 
         Raises:
@@ -211,7 +211,7 @@ class Plugins:
         """
         return self._choose(kinds.UPDATE_SOURCES, name, "OPAL_UPDATE_SOURCE")
 
-    def fetcher_for(self, name: str | None, url: str) -> Registered[FetcherType]:
+    def fetcher_for(self, name: str | None, url: str) -> PluginOffer[FetcherType]:
         """Return the fetcher with this name or alias; if None, the one that claims the URL's scheme.
 
         Raises:
@@ -225,7 +225,7 @@ class Plugins:
                 return one
         raise self._missing(kinds.FETCHERS, name, self.fetchers)
 
-    def backbone_for(self, url: str) -> Registered[BackboneType]:
+    def backbone_for(self, url: str) -> PluginOffer[BackboneType]:
         """Return the backbone that claims the URL's scheme.
 
         Raises:
@@ -234,19 +234,19 @@ class Plugins:
         """
         return self._by_scheme(kinds.BACKBONES, url)
 
-    def transaction_listeners_for(self, store: str) -> list[Registered[TransactionListenerType]]:
+    def transaction_listeners_for(self, store: str) -> list[PluginOffer[TransactionListenerType]]:
         """Return the transaction listeners that work with the policy store called `store`, sorted by name."""
         return _going_with(store, self.transaction_listeners)
 
-    def services_for(self, store: str) -> list[Registered[ServiceType]]:
+    def services_for(self, store: str) -> list[PluginOffer[ServiceType]]:
         """Return the services that go with the policy store called `store`, sorted by name."""
         return _going_with(store, self.services)
 
-    def http_routes_for(self, store: str) -> list[Registered[HttpRoutesType]]:
+    def http_routes_for(self, store: str) -> list[PluginOffer[HttpRoutesType]]:
         """Return the HTTP routes that go with the policy store called `store`, sorted by name."""
         return _going_with(store, self.http_routes)
 
-    def _choose(self, kind: Kind[_Choice], name: str | None, variable: str) -> Registered[_Choice]:
+    def _choose(self, kind: OfferKind[_Choice], name: str | None, variable: str) -> PluginOffer[_Choice]:
         offered = self._of(kind)
         if name:
             if name in offered:
@@ -266,7 +266,7 @@ class Plugins:
             )
         raise self._missing(kind, "", offered, variable)
 
-    def _by_scheme(self, kind: Kind[Any], url: str) -> Registered[Any]:
+    def _by_scheme(self, kind: OfferKind[Any], url: str) -> PluginOffer[Any]:
         scheme = url.partition(":")[0].casefold()
         by_scheme = {scheme.casefold(): one for one in self._of(kind).values() for scheme in one.registration.schemes}
         if scheme in by_scheme:
@@ -274,7 +274,7 @@ class Plugins:
         raise self._missing(kind, scheme, by_scheme, what=f"scheme for a {kind.word}")
 
     def _missing(
-        self, kind: Kind[Any], name: str, known: Iterable[str], variable: str = "", *, what: str = ""
+        self, kind: OfferKind[Any], name: str, known: Iterable[str], variable: str = "", *, what: str = ""
     ) -> PluginLoadError | PluginNotFoundError:
         """Say what is missing, what there is, how to get it, and whose failure may be the reason."""
         known = sorted(known, key=str.casefold)
@@ -295,7 +295,7 @@ class Plugins:
         return PluginNotFoundError(message + _how_to_get(kind, name), name=name, known=known)
 
 
-def _going_with(store: str, offered: ByName[_OfStores]) -> list[Registered[_OfStores]]:
+def _going_with(store: str, offered: ByName[_OfStores]) -> list[PluginOffer[_OfStores]]:
     return [
         one
         for one in offered.values()
@@ -303,7 +303,7 @@ def _going_with(store: str, offered: ByName[_OfStores]) -> list[Registered[_OfSt
     ]
 
 
-def _how_to_get(kind: Kind[Any], name: str) -> str:
+def _how_to_get(kind: OfferKind[Any], name: str) -> str:
     """Guess the distribution: one that our own extras list under this name, else `cabochon-<name>`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         return ". Plugins are distributions called cabochon-<name>: pip install one"

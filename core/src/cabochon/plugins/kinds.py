@@ -32,7 +32,7 @@ __all__ = [
     "TRANSACTION_LISTENERS",
     "UPDATE_SOURCES",
     "BadRegistrationError",
-    "Kind",
+    "OfferKind",
     "R",
     "Registration",
     "accept",
@@ -67,7 +67,7 @@ R = TypeVar("R", bound=Registration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind(Generic[R]):
+class OfferKind(Generic[R]):
     """One kind of thing that plugins offer.
 
     Attributes:
@@ -83,19 +83,19 @@ class Kind(Generic[R]):
     opener: str = "open"
 
 
-POLICY_STORES = Kind(hook="cabochon_policy_stores", type=PolicyStoreType, word="policy store")
-FETCHERS = Kind(hook="cabochon_fetchers", type=FetcherType, word="fetcher")
-UPDATE_SOURCES = Kind(hook="cabochon_update_sources", type=UpdateSourceType, word="update source")
-TRANSACTION_LISTENERS = Kind(
+POLICY_STORES = OfferKind(hook="cabochon_policy_stores", type=PolicyStoreType, word="policy store")
+FETCHERS = OfferKind(hook="cabochon_fetchers", type=FetcherType, word="fetcher")
+UPDATE_SOURCES = OfferKind(hook="cabochon_update_sources", type=UpdateSourceType, word="update source")
+TRANSACTION_LISTENERS = OfferKind(
     hook="cabochon_transaction_listeners", type=TransactionListenerType, word="transaction listener"
 )
-CALLBACK_REPORTERS = Kind(hook="cabochon_callback_reporters", type=CallbackReporterType, word="callback reporter")
-SERVICES = Kind(hook="cabochon_services", type=ServiceType, word="service")
-HTTP_ROUTES = Kind(hook="cabochon_http_routes", type=HttpRoutesType, word="HTTP routes", opener="app")
-COMMANDS = Kind(hook="cabochon_commands", type=CommandType, word="command", opener="load")
-BACKBONES = Kind(hook="cabochon_backbones", type=BackboneType, word="backbone")
+CALLBACK_REPORTERS = OfferKind(hook="cabochon_callback_reporters", type=CallbackReporterType, word="callback reporter")
+SERVICES = OfferKind(hook="cabochon_services", type=ServiceType, word="service")
+HTTP_ROUTES = OfferKind(hook="cabochon_http_routes", type=HttpRoutesType, word="HTTP routes", opener="app")
+COMMANDS = OfferKind(hook="cabochon_commands", type=CommandType, word="command", opener="load")
+BACKBONES = OfferKind(hook="cabochon_backbones", type=BackboneType, word="backbone")
 
-KINDS: tuple[Kind[Any], ...] = (
+KINDS: tuple[OfferKind[Any], ...] = (
     POLICY_STORES,
     FETCHERS,
     UPDATE_SOURCES,
@@ -108,7 +108,7 @@ KINDS: tuple[Kind[Any], ...] = (
 )
 
 
-def claims(kind: Kind[Any], registration: Registration) -> set[tuple[str, str]]:
+def claims(kind: OfferKind[Any], registration: Registration) -> set[tuple[str, str]]:
     """Return everything that only one plugin may have, as (what it is, the name that is compared)."""
     found = {(kind.word, registration.name.casefold())}
     if isinstance(registration, FetcherType):
@@ -126,7 +126,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
-def accept(kind: Kind[R], item: object) -> R:
+def accept(kind: OfferKind[R], item: object) -> R:
     """Return `item` if it is a sound registration of this kind.
 
     Raises:

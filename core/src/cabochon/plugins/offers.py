@@ -9,15 +9,15 @@ from typing import Any, Generic
 
 from pydantic_settings import BaseSettings
 
-from cabochon.plugins.discovery import InstalledPlugin, Offer
+from cabochon.plugins.discovery import Accepted, InstalledPlugin
 from cabochon.plugins.kinds import R, claims
 from cabochon.settings.model import load_settings
 
-__all__ = ["ByName", "Registered", "find_conflicts", "registered"]
+__all__ = ["ByName", "PluginOffer", "find_conflicts", "offer_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registered(Generic[R]):
+class PluginOffer(Generic[R]):
     """A registration and where it comes from.
 
     Attributes:
@@ -51,13 +51,13 @@ class Registered(Generic[R]):
         return f"{self.plugin} ({self.distribution} {self.version})"
 
 
-class ByName(Mapping[str, Registered[R]]):
+class ByName(Mapping[str, PluginOffer[R]]):
     """What plugins offer of one kind, by name: looked up without case, listed as spelled, sorted."""
 
-    def __init__(self, offered: Iterable[Registered[R]]) -> None:
+    def __init__(self, offered: Iterable[PluginOffer[R]]) -> None:
         self._offered = {one.name.casefold(): one for one in sorted(offered, key=lambda one: one.name.casefold())}
 
-    def __getitem__(self, name: str) -> Registered[R]:
+    def __getitem__(self, name: str) -> PluginOffer[R]:
         return self._offered[name.casefold()]
 
     def __contains__(self, name: object) -> bool:
@@ -70,9 +70,9 @@ class ByName(Mapping[str, Registered[R]]):
         return len(self._offered)
 
 
-def registered(offer: Offer, plugin: InstalledPlugin) -> Registered[Any]:
+def offer_of(offer: Accepted, plugin: InstalledPlugin) -> PluginOffer[Any]:
     """Note where an offer comes from."""
-    return Registered(
+    return PluginOffer(
         registration=offer.registration,
         plugin=plugin.name,
         distribution=plugin.distribution,
@@ -82,11 +82,11 @@ def registered(offer: Offer, plugin: InstalledPlugin) -> Registered[Any]:
 
 def find_conflicts(
     installed: Iterable[InstalledPlugin],
-    offers: Iterable[tuple[Offer, InstalledPlugin]],
+    offers: Iterable[tuple[Accepted, InstalledPlugin]],
     reserved: Iterable[tuple[str, str]] = (),
-) -> tuple[tuple[str, ...], list[Offer]]:
+) -> tuple[tuple[str, ...], list[Accepted]]:
     """Find what is claimed more than once, or reserved: a line for each, and everything that takes part in it."""
-    owners: defaultdict[tuple[str, str], list[tuple[InstalledPlugin, Offer | None]]] = defaultdict(list)
+    owners: defaultdict[tuple[str, str], list[tuple[InstalledPlugin, Accepted | None]]] = defaultdict(list)
     for plugin in installed:
         owners["plugin name", plugin.name.casefold()].append((plugin, None))
     for offer, plugin in offers:
@@ -94,7 +94,7 @@ def find_conflicts(
             owners[claim].append((plugin, offer))
     ours = set(reserved)
     lines: list[str] = []
-    contested: list[Offer] = []
+    contested: list[Accepted] = []
     for (what, name), claimants in sorted(owners.items(), key=lambda item: item[0]):
         if len(claimants) + ((what, name) in ours) > 1:
             who = " and ".join([str(plugin) for plugin, _offer in claimants] + ["the core"] * ((what, name) in ours))

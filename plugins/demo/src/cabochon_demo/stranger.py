@@ -16,9 +16,9 @@ from cabochon import (
     DocumentPath,
     Guard,
     Marker,
+    PluginOffer,
     PolicyStore,
     PolicyStoreType,
-    Registered,
     ReplacePolicies,
     StoreUnavailableError,
     SupportsMarker,
@@ -52,7 +52,7 @@ def what_is_missing(store: PolicyStore) -> str:
 
 @asynccontextmanager
 async def open_stranger(
-    offered: Registered[PolicyStoreType], settings: object, store: DemoStore
+    offered: PluginOffer[PolicyStoreType], settings: object, store: DemoStore
 ) -> AsyncGenerator[DemoStore]:
     """Open the engine a second time, as another process would.
 

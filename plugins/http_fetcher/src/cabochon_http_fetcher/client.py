@@ -16,7 +16,7 @@ from cabochon.kit.http.failures import network_failure
 from cabochon.kit.http.reach import OutOfReachError, Reach
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.answer import as_json, as_json_string, discard, read_body, status_error
-from cabochon_http_fetcher.config import HttpFetcherConfig
+from cabochon_http_fetcher.config import FetchConfig
 from cabochon_http_fetcher.request import Request, redirected, request_for
 from cabochon_http_fetcher.resolver import CheckedResolver
 from cabochon_http_fetcher.settings import HttpFetcherSettings
@@ -58,7 +58,7 @@ class WebClient:
         """Close every connection."""
         await self._session.close()
 
-    async def fetch(self, url: str, wanted: HttpFetcherConfig) -> bytes:
+    async def fetch(self, url: str, wanted: FetchConfig) -> bytes:
         """Fetch a document, as `HttpFetcher.fetch` says."""
         request = request_for(url, wanted)
         shown = masked_url(url)
@@ -83,7 +83,7 @@ class WebClient:
                 f"{shown} broke off, or did not answer in HTTP ({type(err).__name__})", url=shown
             ) from None
 
-    async def _follow(self, request: Request, wanted: HttpFetcherConfig, shown: str) -> bytes:
+    async def _follow(self, request: Request, wanted: FetchConfig, shown: str) -> bytes:
         """Send a request and the ones that redirects ask for."""
         context = await self._trust.context(wanted)
         most = self._settings.max_redirects if wanted.max_redirects is None else wanted.max_redirects
@@ -130,7 +130,7 @@ class WebClient:
         auth = aiohttp.BasicAuth(proxy.user, proxy.password or "", "utf-8") if proxy.user else None
         return proxy.with_user(None), auth
 
-    async def _document(self, response: aiohttp.ClientResponse, wanted: HttpFetcherConfig, shown: str) -> bytes:
+    async def _document(self, response: aiohttp.ClientResponse, wanted: FetchConfig, shown: str) -> bytes:
         body = await read_body(response, limit_bytes=self._settings.max_bytes, url=shown)
         if wanted.is_json and wanted.process_data:
             return as_json(body, response, url=shown)

@@ -12,12 +12,12 @@ from cabochon import schemas
 from cabochon.errors import FetchError
 from cabochon.urls import masked_url
 
-__all__ = ["HttpFetcherConfig", "read_config"]
+__all__ = ["FetchConfig", "read_config"]
 
 _PLACE = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<member>.*)`", re.DOTALL)
 
 
-class HttpFetcherConfig(schemas.HttpFetcherConfig, frozen=True, kw_only=True):
+class FetchConfig(schemas.HttpFetcherConfig, frozen=True, kw_only=True):
     """How to fetch one entry: the peer's members and our additions. Members that it does not know are ignored.
 
     Attributes:
@@ -39,10 +39,10 @@ class HttpFetcherConfig(schemas.HttpFetcherConfig, frozen=True, kw_only=True):
     client_key: str | None = None
 
 
-_DEFAULT = HttpFetcherConfig()
+_DEFAULT = FetchConfig()
 
 
-def read_config(config: Mapping[str, Any], *, url: str) -> HttpFetcherConfig:
+def read_config(config: Mapping[str, Any], *, url: str) -> FetchConfig:
     """Check an entry's `config`.
 
     Raises:
@@ -51,7 +51,7 @@ def read_config(config: Mapping[str, Any], *, url: str) -> HttpFetcherConfig:
     if not config:
         return _DEFAULT
     try:
-        return msgspec.convert(config, HttpFetcherConfig)
+        return msgspec.convert(config, FetchConfig)
     except msgspec.ValidationError as err:
         place = _PLACE.fullmatch(str(err))
         member, reason = (place["member"], place["reason"]) if place else ("", str(err))

@@ -58,7 +58,7 @@ class HttpFetcher(Fetcher):
                     await fetcher._client.aclose()
 
     async def fetch(self, url: str, config: Mapping[str, Any]) -> bytes:
-        """Fetch a document; see `HttpFetcherConfig` for what `config` may say.
+        """Fetch a document; see `FetchConfig` for what `config` may say.
 
         Raises:
             FetchTimeoutError: it took longer than `timeout`.

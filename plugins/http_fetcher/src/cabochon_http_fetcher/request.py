@@ -14,7 +14,7 @@ from cabochon.documents import json_values
 from cabochon.errors import FetchError
 from cabochon.kit.http.semantics import HeaderError, header_fields
 from cabochon.urls import masked_url
-from cabochon_http_fetcher.config import HttpFetcherConfig
+from cabochon_http_fetcher.config import FetchConfig
 
 __all__ = ["Request", "redirected", "request_for"]
 
@@ -44,7 +44,7 @@ class Request:
     content: bytes | None = None
 
 
-def request_for(url: str, config: HttpFetcherConfig) -> Request:
+def request_for(url: str, config: FetchConfig) -> Request:
     """Make an entry's request.
 
     Raises:
@@ -99,7 +99,7 @@ def redirected(request: Request, status: int, location: str | None) -> Request |
     return Request(method, target, tuple(headers), content)
 
 
-def _is_form(config: HttpFetcherConfig) -> bool:
+def _is_form(config: FetchConfig) -> bool:
     """Tell whether the body is an object of strings, which goes as a form, and no header asks for anything else."""
     data = cast("object", config.data)
     if not isinstance(data, dict):

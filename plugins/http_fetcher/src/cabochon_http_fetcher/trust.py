@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from anyio import to_thread
 
 from cabochon.kit.http.tls import client_context
-from cabochon_http_fetcher.config import HttpFetcherConfig
+from cabochon_http_fetcher.config import FetchConfig
 
 __all__ = ["Trust"]
 
@@ -39,7 +39,7 @@ class Trust:
         self._context = context
         self._others: OrderedDict[_Stamped, ssl.SSLContext] = OrderedDict()
 
-    async def context(self, wanted: HttpFetcherConfig) -> ssl.SSLContext:
+    async def context(self, wanted: FetchConfig) -> ssl.SSLContext:
         """Return the context for an entry; equal entries get the same one until a file of theirs is renewed.
 
         Raises:

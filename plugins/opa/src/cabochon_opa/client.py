@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from cabochon.kit.http.engine import Answer, EngineHttp, RequestUnansweredError, open_engine_http
+from cabochon.kit.http.engine import EngineAnswer, EngineHttp, RequestUnansweredError, open_engine_http
 from cabochon_opa.settings import OpaStoreSettings
 
-__all__ = ["Answer", "OpaClient", "RequestUnansweredError", "open_client"]
+__all__ = ["EngineAnswer", "OpaClient", "RequestUnansweredError", "open_client"]
 
 OpaClient = EngineHttp
 

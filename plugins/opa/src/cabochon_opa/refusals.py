@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cabochon.errors import PathConflictError, StoreRejectedError
-from cabochon_opa.client import Answer
+from cabochon_opa.client import EngineAnswer
 from cabochon_opa.opa_errors import OpaError
 
 __all__ = ["policy_refusal", "refusal"]
@@ -20,7 +20,7 @@ class _Body(msgspec.Struct):
     errors: list[OpaError] = []
 
 
-def _read(answer: Answer) -> _Body:
+def _read(answer: EngineAnswer) -> _Body:
     try:
         return msgspec.json.decode(answer.body, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -28,7 +28,7 @@ def _read(answer: Answer) -> _Body:
         return _Body(message=f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}")
 
 
-def refusal(answer: Answer, path: str = "") -> StoreRejectedError:
+def refusal(answer: EngineAnswer, path: str = "") -> StoreRejectedError:
     """Return why OPA refuses a write of data; `path` is what it was about, where that is known."""
     body = _read(answer)
     message = _words([body.message or str(answer.status), *_lines(body)])
@@ -36,7 +36,7 @@ def refusal(answer: Answer, path: str = "") -> StoreRejectedError:
     return kind(f"OPA refuses {path or 'the commit'}: {message}", path=path)
 
 
-def policy_refusal(answer: Answer, policy_id: str) -> StoreRejectedError:
+def policy_refusal(answer: EngineAnswer, policy_id: str) -> StoreRejectedError:
     """Return why OPA refuses a policy, each of its errors with file, row and column as `file:row:col: message`."""
     body = _read(answer)
     words = _words(_lines(body) or [body.message or str(answer.status)])

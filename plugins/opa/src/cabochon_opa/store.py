@@ -14,7 +14,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError, UnsupportedOperationError
 from cabochon.transactions.changes import Change, Changes, Marker, PolicyChange, SetPolicy
 from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Refused, Unknown
-from cabochon_opa.client import Answer, OpaClient, RequestUnansweredError
+from cabochon_opa.client import EngineAnswer, OpaClient, RequestUnansweredError
 from cabochon_opa.data.plan import Place
 from cabochon_opa.data.planner import PATCH_OPERATIONS
 from cabochon_opa.data.writer import DataWriter
@@ -225,7 +225,7 @@ class _Exported(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def _decoded(answer: Answer, kind: type[T]) -> T:
+def _decoded(answer: EngineAnswer, kind: type[T]) -> T:
     if answer.status != _OK:
         raise StoreUnavailableError(f"OPA answers with {answer.status}: {answer.body[:200].decode('utf-8', 'replace')}")
     try:

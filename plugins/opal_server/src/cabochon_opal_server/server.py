@@ -62,8 +62,8 @@ class Server:
             ConfigurationError: the address can't be listened on.
         """
         host, port = self._settings.host, self._settings.port
-        with bind_tcp(host, port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG) as listening:
-            host, self.port = listening.getsockname()[:2]
+        with bind_tcp(host, port, setting="OPAL_SERVER_BIND_PORT", backlog=_BACKLOG) as server_socket:
+            host, self.port = server_socket.getsockname()[:2]
             delivery = self._delivery()
             pages = page_guard_of(self._rooms, host)
             openness = openness_of(self._rooms, host)
@@ -82,7 +82,7 @@ class Server:
                 if openness is not None:
                     log.critical("server.open_to_the_network", host=host, port=self.port, why=openness)
                 self.ready.set()
-                await serve(app, endpoint.connection, listening, self._stop)
+                await serve(app, endpoint.connection, server_socket, self._stop)
                 tasks.cancel_scope.cancel()
             log.info("server.stopped")
 

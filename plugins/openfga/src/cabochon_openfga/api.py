@@ -11,7 +11,7 @@ import msgspec
 
 from cabochon.backoff import Backoff
 from cabochon.errors import StateLostError, StoreRejectedError, StoreUnavailableError
-from cabochon.kit.http.engine import Answer, EngineHttp, RequestUnansweredError
+from cabochon.kit.http.engine import EngineAnswer, EngineHttp, RequestUnansweredError
 from cabochon_openfga.tuples import WireCondition, WireTuple
 
 __all__ = ["ConditionConflictError", "ModelVersion", "NoModelError", "OpenFgaApi", "StoreInfo", "TuplePage"]
@@ -184,14 +184,14 @@ class OpenFgaApi:
             await anyio.sleep(self._backoff.wait_s(tries))
 
 
-def _decoded(answer: Answer, kind: type[T]) -> T:
+def _decoded(answer: EngineAnswer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except msgspec.DecodeError as err:
         raise RequestUnansweredError(f"OpenFGA answers {answer.status} with what nobody understands: {err}") from err
 
 
-def _problem(answer: Answer) -> _Problem:
+def _problem(answer: EngineAnswer) -> _Problem:
     try:
         return msgspec.json.decode(answer.body, type=_Problem)
     except msgspec.DecodeError:

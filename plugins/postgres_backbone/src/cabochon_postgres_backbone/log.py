@@ -112,7 +112,7 @@ class PostgresLog(Backbone):
     async def follow(self, after: int) -> AsyncGenerator[Sequence[LogRecord]]:
         """Give pages; a notification wakes who waits, and a lost one costs three seconds, no record."""
         log_id = self.log_id
-        connection = await self._listening(log_id)
+        connection = await self._open_listener(log_id)
         try:
             while True:
                 rows = await self._asked(
@@ -134,7 +134,7 @@ class PostgresLog(Backbone):
             with anyio.CancelScope(shield=True):
                 await connection.close()
 
-    async def _listening(self, log_id: str) -> AsyncConnection[Any]:
+    async def _open_listener(self, log_id: str) -> AsyncConnection[Any]:
         with self._connections.told():
             connection = await self._connections.connect()
             await connection.execute(SQL("LISTEN {}").format(Identifier(_notified(log_id))))

@@ -25,7 +25,7 @@ from cabochon.kit.http.tls import client_context
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.urls import masked_url
 
-__all__ = ["Answer", "EngineHttp", "RequestUnansweredError", "open_engine_http"]
+__all__ = ["EngineAnswer", "EngineHttp", "RequestUnansweredError", "open_engine_http"]
 
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 _NOT_SENT = (*_NOT_CONNECTED, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -43,7 +43,7 @@ class RequestUnansweredError(AnswerLostError, StoreUnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EngineAnswer:
     """What the engine said: an HTTP status below 500, and the body."""
 
     status: int
@@ -71,7 +71,7 @@ class EngineHttp:
 
     async def ask(
         self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> EngineAnswer:
         """Send one request and return the answer.
 
         Args:
@@ -104,7 +104,7 @@ class EngineHttp:
             )
         if answer.status_code >= _SERVER_ERROR:
             raise RequestUnansweredError(f"{self._name} answered {method} {path} with {answer.status_code}")
-        return Answer(answer.status_code, answer.content)
+        return EngineAnswer(answer.status_code, answer.content)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Send it, over a connection that may take several tries to open."""

@@ -19,7 +19,7 @@ __all__ = ["Cause", "FailedEntry", "RetryBook"]
 
 _Owner = TypeVar("_Owner")
 _FAILED_AT_MOST = 10_000
-_ABSORBED_AT_MOST = 1_000
+_SAME_FETCH_AT_MOST = 1_000
 
 
 class Cause(Enum):
@@ -33,7 +33,7 @@ class Cause(Enum):
 class FailedEntry(Generic[_Owner]):
     """An entry that failed; `origin` is the number of its first try, `owner` whom its follow-up concerns."""
 
-    __slots__ = ("absorbed", "cause", "due_at", "entry", "origin", "owner", "path", "tries", "trying")
+    __slots__ = ("cause", "due_at", "entry", "origin", "owner", "path", "same_fetch", "tries", "trying")
 
     def __init__(self, entry: Entry, cause: Cause, origin: int, owner: _Owner) -> None:
         self.entry = entry
@@ -45,13 +45,13 @@ class FailedEntry(Generic[_Owner]):
         self.due_at: float | None = None
         self.trying: Entry | None = None
         """The entry of the try under way."""
-        self.absorbed: list[FailedEntry[_Owner]] = []
+        self.same_fetch: list[FailedEntry[_Owner]] = []
         """Older ones that fetch the same into the same place: a try of this one is a try of theirs."""
 
     @property
     def everyone(self) -> list[FailedEntry[_Owner]]:
         """This one, and those that land when it lands."""
-        return [*self.absorbed, self]
+        return [*self.same_fetch, self]
 
 
 class RetryBook(Generic[_Owner]):
@@ -78,14 +78,14 @@ class RetryBook(Generic[_Owner]):
             same = [old for old in self._failed.covered_by(failed.path) if _fetches_the_same(old, failed)]
             self._drop(same)
             for old in same:
-                failed.absorbed.extend(old.everyone)
-                old.absorbed = []
+                failed.same_fetch.extend(old.everyone)
+                old.same_fetch = []
         self._failed.add(failed.path, failed)
         return self._given_up(failed)
 
     def _given_up(self, failed: FailedEntry[_Owner]) -> list[FailedEntry[_Owner]]:
-        gone = failed.absorbed[:-_ABSORBED_AT_MOST]
-        del failed.absorbed[:-_ABSORBED_AT_MOST]
+        gone = failed.same_fetch[:-_SAME_FETCH_AT_MOST]
+        del failed.same_fetch[:-_SAME_FETCH_AT_MOST]
         if len(self._failed) > _FAILED_AT_MOST:
             oldest = min(self._failed, key=_origin)
             self._drop([oldest])

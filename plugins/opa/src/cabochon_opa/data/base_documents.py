@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from cabochon_opa.client import Answer, OpaClient
+from cabochon_opa.client import EngineAnswer, OpaClient
 from cabochon_opa.data.commit_tree import Kind
 from cabochon_opa.data.known_objects import KnownObjects
 from cabochon_opa.data.plan import Plan
@@ -35,7 +35,7 @@ async def try_out(client: OpaClient, plan: Plan, *, first: int | None = None) ->
 
     Conflicts with rules don't show: OPA looks for them at the end, which is never reached.
     """
-    answer: Answer = await client.ask("PATCH", "/v1/data", content=plan.body(first=first, then=_FAILS_AT_THE_END))
+    answer: EngineAnswer = await client.ask("PATCH", "/v1/data", content=plan.body(first=first, then=_FAILS_AT_THE_END))
     return any(words in answer.body for words in _FAILED_AT_THE_END), answer.body
 
 

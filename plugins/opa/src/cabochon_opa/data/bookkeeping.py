@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from cabochon.transactions.changes import Guard, Marker
-from cabochon_opa.client import Answer
+from cabochon_opa.client import EngineAnswer
 from cabochon_opa.data.owned_list import OWNED
 from cabochon_opa.data.plan import Plan
 
@@ -37,7 +37,7 @@ def add_guard(plan: Plan, guard: Guard) -> None:
     plan.add(None, (*_COMMIT_PATH, leaves), b"true")
 
 
-def marker_in(answer: Answer) -> Marker | None:
+def marker_in(answer: EngineAnswer) -> Marker | None:
     """Read the marker; None if there is none, or no way to tell which of several holds."""
     members = _members(answer)
     if len(members) != 1:
@@ -50,7 +50,7 @@ def _key(marker: Marker) -> str:
     return f"{marker.epoch}-{marker.number}"
 
 
-def _members(answer: Answer) -> dict[str, bool]:
+def _members(answer: EngineAnswer) -> dict[str, bool]:
     try:
         return msgspec.json.decode(answer.body, type=_Members).result
     except msgspec.DecodeError:

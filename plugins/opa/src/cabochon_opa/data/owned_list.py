@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from cabochon.documents.path import DocumentPath
-from cabochon_opa.client import Answer
+from cabochon_opa.client import EngineAnswer
 from cabochon_opa.data.plan import Plan
 
 __all__ = ["OWNED", "OWNED_PATH", "OwnedEdit", "OwnedList"]
@@ -43,7 +43,7 @@ class OwnedList:
         self.landed(pages)
 
     @classmethod
-    def read(cls, answer: Answer) -> OwnedList:
+    def read(cls, answer: EngineAnswer) -> OwnedList:
         """Read what OPA answers for `OWNED`; what is no page is not ours."""
         try:
             members = msgspec.json.decode(answer.body, type=_Members).result

@@ -13,7 +13,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StateLostError, StoreRejectedError
 from cabochon.transactions.changes import Changes, DataChange, Guard, Marker, PatchData, SetData
 from cabochon.transactions.commit_result import CommitResult
-from cabochon_opa.client import Answer, OpaClient
+from cabochon_opa.client import EngineAnswer, OpaClient
 from cabochon_opa.data import bookkeeping
 from cabochon_opa.data.base_documents import ask_kinds, try_out
 from cabochon_opa.data.commit_tree import CommitTree, Kind
@@ -139,7 +139,7 @@ class DataWriter:
                 by_object = isinstance(change, SetData) and change.value.lstrip().startswith(b"{")
                 self._known.replaced(change.path, by_object=by_object)
 
-    async def _patch(self, made: Plan) -> Answer:
+    async def _patch(self, made: Plan) -> EngineAnswer:
         # Until there is an answer, nothing is known: the call may be cancelled, or the answer be lost.
         known, self._known = self._known, KnownObjects()
         owned, self._owned = self._owned, None
@@ -204,7 +204,7 @@ class DataWriter:
 
     # ------------------------------------------------------------------------------------------------- refusals
 
-    async def _refused(self, changes: Changes, made: Plan, answer: Answer) -> CommitResult:
+    async def _refused(self, changes: Changes, made: Plan, answer: EngineAnswer) -> CommitResult:
         place = _named(made, answer) or await self._guilty(made)
         if place is None:
             return CommitResult.refused(changes, refusal(answer))
@@ -228,7 +228,7 @@ class DataWriter:
         return made.places[bad - 1]
 
 
-def _named(made: Plan, answer: Answer) -> Place | None:
+def _named(made: Plan, answer: EngineAnswer) -> Place | None:
     """Find the change that writes where the answer says the conflict is."""
     found = _NAMED_PATH.search(str(refusal(answer)))
     if found is None:
@@ -242,7 +242,7 @@ def _named(made: Plan, answer: Answer) -> Place | None:
     return None
 
 
-def _blamed(change: DataChange, answer: Answer) -> StoreRejectedError:
+def _blamed(change: DataChange, answer: EngineAnswer) -> StoreRejectedError:
     path = str(change.path)
     error = refusal(answer, path)
     if isinstance(change, PatchData) and not isinstance(error, PathConflictError):

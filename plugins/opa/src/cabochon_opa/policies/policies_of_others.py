@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from cabochon_opa.policies.policy_api import ListedPolicy, PolicyApi
 
-__all__ = ["PoliciesOfOthers", "Survey"]
+__all__ = ["OpaPolicies", "PoliciesOfOthers"]
 
 _SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class OpaPolicies:
     """What is in OPA, ours included.
 
     Attributes:
@@ -47,7 +47,7 @@ class PoliciesOfOthers:
         self._own = own
         self.keep = keep
 
-    async def survey(self, ours: Collection[str]) -> Survey:
+    async def survey(self, ours: Collection[str]) -> OpaPolicies:
         """Look at all that is there; `ours` are the ids of what this agent wrote, in an earlier life too.
 
         Raises what `OpaClient.ask` raises.
@@ -62,7 +62,7 @@ class PoliciesOfOthers:
             if policy.package is not None and not any(policy.package.overlaps(root) for root in roots)
         )
         staying = frozenset(policy.id for policy in others) - doomed
-        return Survey({policy.id: policy.source for policy in listed}, doomed, staying)
+        return OpaPolicies({policy.id: policy.source for policy in listed}, doomed, staying)
 
     def _may_go(self, policy: ListedPolicy) -> bool:
         if policy.id in self._ignored or policy.package is None:

@@ -12,7 +12,7 @@ import structlog
 
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
-from cabochon_opa.client import Answer, OpaClient, RequestUnansweredError
+from cabochon_opa.client import EngineAnswer, OpaClient, RequestUnansweredError
 from cabochon_opa.refusals import policy_refusal, refusal
 
 __all__ = ["ListedPolicy", "PolicyApi", "policy_url"]
@@ -193,7 +193,7 @@ def _everywhere(roots: list[str] | None) -> list[str]:
     return [""] if roots is None else roots
 
 
-def _decoded(answer: Answer, kind: type[T], what: str) -> T:
+def _decoded(answer: EngineAnswer, kind: type[T], what: str) -> T:
     if answer.status in _FINE:
         try:
             return msgspec.json.decode(answer.body, type=kind)

@@ -15,7 +15,7 @@ from cabochon_opa.client import OpaClient, RequestUnansweredError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.known_policies import KnownPolicies
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
-from cabochon_opa.policies.policies_of_others import PoliciesOfOthers, Survey
+from cabochon_opa.policies.policies_of_others import OpaPolicies, PoliciesOfOthers
 from cabochon_opa.policies.policy_api import PolicyApi
 from cabochon_opa.policies.transition import Refusals, Transition
 
@@ -152,7 +152,7 @@ class RestDelivery:
             self._listed = await self._api.read_list()
             self._ours |= self._listed
 
-    async def _survey(self, changes: Sequence[PolicyChange]) -> Survey | None:
+    async def _survey(self, changes: Sequence[PolicyChange]) -> OpaPolicies | None:
         """Look for policies of others if some may have to go: with a whole set, and never with a difference."""
         if self._others.keep or not any(isinstance(change, ReplacePolicies) for change in changes):
             return None

@@ -24,7 +24,7 @@ import msgspec
 from cabochon import Bounds, LogRecord
 from cabochon_opal_server.log.sqlite_rows import Row, decoded_page
 
-__all__ = ["LogFile", "UnusableLogError"]
+__all__ = ["SqliteFile", "UnusableLogError"]
 
 _APPLICATION_ID = 0x43624C47
 _VERSION = 1
@@ -62,7 +62,7 @@ class UnusableLogError(Exception):
     """The file can't be used as the log; the message says why, as the end of a sentence that names it."""
 
 
-class LogFile:
+class SqliteFile:
     """The open file; one thread may write and one read at the same time."""
 
     def __init__(self, path: Path, lock: int, writer: sqlite3.Connection) -> None:
@@ -79,7 +79,7 @@ class LogFile:
         self._reader.execute("PRAGMA query_only = 1")
 
     @classmethod
-    def open(cls, path: Path) -> LogFile:
+    def open(cls, path: Path) -> SqliteFile:
         """Open the log, or make one where there is no file.
 
         Raises:

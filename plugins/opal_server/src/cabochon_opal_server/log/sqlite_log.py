@@ -24,7 +24,7 @@ from cabochon import (
 )
 from cabochon.kit.append_batches import AppendBatches
 from cabochon_opal_server.log.settings import SqliteLogSettings
-from cabochon_opal_server.log.sqlite_file import LogFile, UnusableLogError
+from cabochon_opal_server.log.sqlite_file import SqliteFile, UnusableLogError
 from cabochon_opal_server.log.sqlite_rows import DamagedError, Row, encoded, stamped
 from cabochon_opal_server.log.tail import Tail
 
@@ -41,7 +41,7 @@ _PAGE = 500
 class SqliteLog(Backbone):
     """The log, open. Appends that come while one is written go to the disk together, with one fsync."""
 
-    def __init__(self, file: LogFile, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: SqliteFile, *, clock: Callable[[], float] = time.time) -> None:
         self.log_id = file.log_id
         self._file = file
         self._clock = clock
@@ -156,7 +156,7 @@ async def open_sqlite_log(settings: SqliteLogSettings, url: str = "sqlite:") -> 
     """
     path = settings.path(url.partition(":")[2] or "update_log.db")
     try:
-        file = await to_thread.run_sync(LogFile.open, path)
+        file = await to_thread.run_sync(SqliteFile.open, path)
     except UnusableLogError as err:
         raise ConfigurationError(
             f"OPAL_UPDATE_LOG_PATH: {path} {err}. Name another file, or move this one away to begin a new log"

@@ -22,7 +22,7 @@ from cabochon import BackboneError
 from cabochon.documents.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, Clients
 from cabochon_opal_server.pubsub.hub import Hub
-from cabochon_opal_server.pubsub.messages import Call, read
+from cabochon_opal_server.pubsub.messages import RpcCall, read
 from cabochon_opal_server.pubsub.session import Permissions, Session, SessionParts
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import Handler, WebSocketConnection
@@ -189,7 +189,7 @@ class _Conversation:
         self._connection = connection
         self._session = session
         self._begin = begin
-        self._calls: deque[Call] = deque()
+        self._calls: deque[RpcCall] = deque()
         self._busy = False
         self._nonsense = 0
         self._expiry: asyncio.TimerHandle | None = None
@@ -215,7 +215,7 @@ class _Conversation:
         if self._nonsense > _NONSENSE_AT_MOST:
             self._connection.refuse("it speaks another protocol", _REFUSED)
 
-    def take(self, call: Call) -> None:
+    def take(self, call: RpcCall) -> None:
         self._calls.append(call)
         if len(self._calls) == _CALLS_WAITING:
             self._connection.pause_reading()

@@ -14,11 +14,11 @@ from msgspec import Raw, Struct
 from cabochon.documents.json_values import guarded
 
 __all__ = [
-    "Call",
     "Counted",
     "Progress",
     "Publication",
     "Resume",
+    "RpcCall",
     "Topics",
     "answer",
     "arguments_as",
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _NULL = Raw(b"null")
 
 
-class Call(Struct, frozen=True, gc=False):
+class RpcCall(Struct, frozen=True, gc=False):
     """What a client calls."""
 
     method: str
@@ -41,7 +41,7 @@ class Call(Struct, frozen=True, gc=False):
 
 
 class _Message(Struct, frozen=True, gc=False):
-    request: Call | None = None
+    request: RpcCall | None = None
     response: Raw = _NULL
 
 
@@ -114,7 +114,7 @@ class Progress(Struct, frozen=True):
 _message = msgspec.json.Decoder(_Message)
 
 
-def read(raw: bytes) -> Call | None:
+def read(raw: bytes) -> RpcCall | None:
     """Read a message; None if it is the answer to a call.
 
     Raises:
@@ -123,7 +123,7 @@ def read(raw: bytes) -> Call | None:
     return guarded(_message.decode, raw).request
 
 
-def arguments_as(model: type[T], call: Call) -> T:
+def arguments_as(model: type[T], call: RpcCall) -> T:
     """Read a call's arguments.
 
     Raises:

@@ -14,10 +14,10 @@ from cabochon.documents.json_values import JsonError
 from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.hub import Hub
 from cabochon_opal_server.pubsub.messages import (
-    Call,
     Counted,
     Progress,
     Publication,
+    RpcCall,
     Topics,
     answer,
     arguments_as,
@@ -79,7 +79,7 @@ class Session:
         self._client = client
         self._may = permissions
         self._parts = parts
-        self._methods: Mapping[str, Callable[[Call], Awaitable[Answer]]] = {
+        self._methods: Mapping[str, Callable[[RpcCall], Awaitable[Answer]]] = {
             "_ping_": self._ping,
             "ping": self._ping,
             "_get_channel_id_": self._channel_id,
@@ -89,7 +89,7 @@ class Session:
             "progress": self._progress,
         }
 
-    async def receive(self, call: Call) -> None:
+    async def receive(self, call: RpcCall) -> None:
         """Carry a call out and answer it; nonsense is answered too, and does no harm.
 
         Raises:
@@ -107,13 +107,13 @@ class Session:
                 result = _FALSE
         self._client.subscriber.put(text_frame(answer(call.call_id, *result)))
 
-    async def _ping(self, _call: Call) -> Answer:
+    async def _ping(self, _call: RpcCall) -> Answer:
         return "pong", "str"
 
-    async def _channel_id(self, _call: Call) -> Answer:
+    async def _channel_id(self, _call: RpcCall) -> Answer:
         return self._client.channel_id, "str"
 
-    async def _subscribe(self, call: Call) -> Answer:
+    async def _subscribe(self, call: RpcCall) -> Answer:
         wanted = arguments_as(Topics, call)
         limits, has = self._parts.topics, self._client.subscriber.topics
         if len(has) + len(wanted.topics) > limits.of_client and len(has.union(wanted.topics)) > limits.of_client:
@@ -135,11 +135,11 @@ class Session:
             return _TRUE
         return {"log": hub.log_id, "number": subscriber.number, "resumed": resumed}, "dict"
 
-    async def _unsubscribe(self, call: Call) -> Answer:
+    async def _unsubscribe(self, call: RpcCall) -> Answer:
         self._parts.hub.unsubscribe(self._client.subscriber, arguments_as(Topics, call).topics)
         return _TRUE
 
-    async def _publish(self, call: Call) -> Answer:
+    async def _publish(self, call: RpcCall) -> Answer:
         publication = arguments_as(Publication, call)
         topics = publication.listed
         if len(topics) > self._parts.topics.of_update:
@@ -177,7 +177,7 @@ class Session:
             del names[next(iter(names))]
         return _TRUE
 
-    async def _progress(self, call: Call) -> Answer:
+    async def _progress(self, call: RpcCall) -> Answer:
         progress = arguments_as(Progress, call)
         if len(progress.above) > _MOST_NUMBERS or len(progress.failed) > _MOST_NUMBERS:
             raise JsonError(f"it has more than {_MOST_NUMBERS} numbers")

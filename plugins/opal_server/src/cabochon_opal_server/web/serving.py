@@ -19,7 +19,7 @@ _GRACE_S = 3
 
 
 async def serve(
-    app: ASGIApp, connection: Callable[..., asyncio.Protocol], listening: socket.socket, stop: anyio.Event
+    app: ASGIApp, connection: Callable[..., asyncio.Protocol], server_socket: socket.socket, stop: anyio.Event
 ) -> None:
     """Serve `app`, and WebSockets by protocols that `connection` makes, until `stop` is set, and a few seconds more."""
     config = uvicorn.Config(
@@ -38,7 +38,7 @@ async def serve(
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_end, server, stop)
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[server_socket])
         tasks.cancel_scope.cancel()
 
 

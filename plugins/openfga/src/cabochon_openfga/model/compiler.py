@@ -10,7 +10,7 @@ import msgspec
 
 from cabochon.contract.powers import PolicyProblem
 from cabochon_openfga.model.fga import FgaCli, ModelFolder, NoFgaError, Said
-from cabochon_openfga.model.files import ModelFiles, NoModelError, choose, json_problem
+from cabochon_openfga.model.files import ModelFiles, NoModelChosenError, choose, json_problem
 from cabochon_openfga.model.problems import judged, misread
 
 __all__ = ["BadModelError", "ModelCompiler"]
@@ -57,7 +57,7 @@ class ModelCompiler:
     async def _compiled(self, policies: Mapping[str, str]) -> dict[str, Any]:
         try:
             files = choose(policies, self._wanted)
-        except NoModelError as err:
+        except NoModelChosenError as err:
             raise BadModelError(err.problems) from err
         model = await self._as_json(files)
         size = len(msgspec.json.encode(model))

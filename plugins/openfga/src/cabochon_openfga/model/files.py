@@ -12,13 +12,13 @@ import msgspec
 
 from cabochon.contract.powers import PolicyProblem
 
-__all__ = ["ModelFiles", "NoModelError", "choose"]
+__all__ = ["ModelFiles", "NoModelChosenError", "choose"]
 
 _MODULE = re.compile(r"\s*(?:#[^\n]*\n\s*)*module\b")
 _CONTENT = re.compile(r"""^\s*-\s*(['"]?)([^'"#\n]+?)\1\s*(?:#.*)?$""", re.MULTILINE)
 
 
-class NoModelError(Exception):
+class NoModelChosenError(Exception):
     """The policies make no model, or several; `problems` says why of each file that is concerned."""
 
     def __init__(self, problems: Sequence[PolicyProblem]) -> None:
@@ -58,21 +58,23 @@ def choose(policies: Mapping[str, str], wanted: str | None = None) -> ModelFiles
         wanted: the id of the model's main file.
 
     Raises:
-        NoModelError: there is none, or several and none of them is wanted.
+        NoModelChosenError: there is none, or several and none of them is wanted.
     """
     found = {files.main: files for files in (_model(each, policies) for each in sorted(policies)) if files}
     if wanted is not None:
         if wanted not in found:
-            raise NoModelError([_problem(wanted, f"OPAL_OPENFGA_MODEL names {wanted}, which is none of the policies")])
+            raise NoModelChosenError(
+                [_problem(wanted, f"OPAL_OPENFGA_MODEL names {wanted}, which is none of the policies")]
+            )
         return found[wanted]
     if len(found) > 1:
         others = ", ".join(found)
         reason = f"several models, and a store has one: {others}; choose one with OPAL_OPENFGA_MODEL"
-        raise NoModelError([_problem(main, reason) for main in found])
+        raise NoModelChosenError([_problem(main, reason) for main in found])
     used = {name for files in found.values() for name in files.sources}
     unused = [_problem(name, _why_unused(name)) for name in policies if name not in used]
     if unused:
-        raise NoModelError(unused)
+        raise NoModelChosenError(unused)
     return next(iter(found.values()))
 
 
