@@ -165,7 +165,7 @@ class EngineFacts(Generic[K, A]):
             self._know(key, (there,))
         return bool(news)
 
-    def adopt(self, found: Facts[K, A]) -> None:
+    def first_contact(self, found: Facts[K, A]) -> None:
         """Take note of everything that the engine held at first contact."""
         self.unowned = {key: attribute for key, attribute in found.items() if key not in self._held}
         self._unowned_are_there = True

@@ -163,7 +163,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
         """Return `UNOWNED` if facts are to be pruned; `StoreUnavailableError` until the engine's are all read."""
         if self._prune == "owned":
             return ()
-        self._ledger.engine.adopt(await self._survey.result())
+        self._ledger.engine.first_contact(await self._survey.result())
         return (UNOWNED,) if self._ledger.engine.unowned else ()
 
     async def commit(self, changes: Changes) -> CommitResult:
