@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import anyio
 import anyio.abc
@@ -108,6 +107,6 @@ class Agent:
         return hosted
 
 
-async def _then_cancel(wait: Any, scope: anyio.CancelScope) -> None:  # noqa: ANN401 - a coroutine function
+async def _then_cancel(wait: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
     await wait()
     scope.cancel()

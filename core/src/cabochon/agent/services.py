@@ -59,7 +59,7 @@ class Services:
     async def _serve(
         self,
         service: PluginOffer[ServiceType],
-        settings: Any,  # noqa: ANN401 - each service has a model of its own
+        settings: object,
         progress: _Progress,
         stop: anyio.Event,
     ) -> None:

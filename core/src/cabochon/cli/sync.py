@@ -101,7 +101,7 @@ async def _read_sources(plugins: Plugins, given: str) -> DataSourceConfig:
 
 
 async def _sync(plugins: Plugins, settings: CoreSettings, wanted: DataSourceConfig) -> list[EntryOutcome]:
-    with _progress(len(wanted.entries)) as advance:
+    with _ProgressBar(len(wanted.entries)) as advance:
         outcomes = _Outcomes(advance)
         async with open_agent(plugins, settings, source=BaseDataSource(wanted), alone=True) as agent:
             with agent.context.traces.sent_to(outcomes):
@@ -142,7 +142,7 @@ def _plain(dst_path: str) -> str:
         return dst_path
 
 
-class _progress:  # noqa: N801 - reads as the function that it is used as
+class _ProgressBar:
     """A progress bar on standard error, if a person is looking."""
 
     def __init__(self, total: int) -> None:

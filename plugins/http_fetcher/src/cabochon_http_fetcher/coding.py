@@ -8,6 +8,7 @@ from collections.abc import Iterator
 __all__ = ["CodingError", "Unpacker", "unpackers"]
 
 _PIECE = 1 << 20
+_MOST_CODINGS = 2  # no one packs twice, except to harm
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -71,6 +72,6 @@ def unpackers(content_encoding: str) -> list[Unpacker]:
     codings = [coding.strip().lower() for coding in content_encoding.split(",")]
     taken = [coding.removeprefix("x-") for coding in reversed(codings) if coding not in {"", "identity"}]
     unknown = [coding for coding in taken if coding not in {"gzip", "deflate"}]
-    if unknown or len(taken) > 2:  # noqa: PLR2004 # no one packs twice, except to harm
+    if unknown or len(taken) > _MOST_CODINGS:
         raise CodingError("only gzip and deflate were asked for")
     return [Unpacker(coding) for coding in taken]

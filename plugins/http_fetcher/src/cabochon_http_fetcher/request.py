@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import cast
 from urllib.parse import quote, unquote_to_bytes, urlencode, urljoin, urlsplit
 
@@ -91,7 +92,7 @@ def redirected(request: Request, status: int, location: str | None) -> Request |
     target, _ = _web_url(urljoin(str(request.url), location))
     method, content = request.method, request.content
     headers = [field for field in request.headers if field[0].lower() != "host"]
-    if (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST"):  # noqa: PLR2004
+    if (status == HTTPStatus.SEE_OTHER and method != "HEAD") or (status in {301, 302} and method == "POST"):
         method, content = "GET", None
         headers = [field for field in headers if field[0].lower() not in _OF_THE_BODY]
     if not _same_origin(request.url, target):

@@ -21,6 +21,8 @@ MISSING: Final[JsonValue] = object()
 """Nothing is there; `None` is a JSON null, which is something."""
 
 _DATA = "data"
+_DIGITS = 19
+"""No array is longer than what so many digits can say."""
 
 
 class _Removed(NamedTuple):
@@ -31,7 +33,7 @@ class _Removed(NamedTuple):
 
 def _index(segment: str, length: int) -> int:
     """Return the array index that `segment` spells (RFC 6901: no sign, no leading zero), -1 if below no `length`."""
-    if segment.isascii() and segment.isdigit() and (segment == "0" or segment[0] != "0") and len(segment) < 20:  # noqa: PLR2004 # no array is longer
+    if segment.isascii() and segment.isdigit() and (segment == "0" or segment[0] != "0") and len(segment) <= _DIGITS:
         index = int(segment)
         return index if index < length else -1
     return -1

@@ -13,6 +13,7 @@ __all__ = ["HeaderError", "WholeBody", "header_fields", "may_succeed_later", "re
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
 _SECONDS = re.compile(r"[0-9]{1,9}")
+_SERVER_ERROR = 500  # RFC 9110, section 15.6
 _OUR_OWN = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
@@ -22,7 +23,7 @@ class HeaderError(ValueError):
 
 def may_succeed_later(status_code: int) -> bool:
     """Tell whether the same request may succeed later: 408, 425, 429 and 5xx say so, every other error does not."""
-    return status_code in {408, 425, 429} or status_code >= 500  # noqa: PLR2004 # RFC 9110, section 15.6
+    return status_code in {408, 425, 429} or status_code >= _SERVER_ERROR
 
 
 def retry_after_s(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -63,7 +64,7 @@ class BaseData:
             sources = await self._calls.data_sources()
         except SourceError as err:
             log.warning("data_sources.failed", error=str(err))
-            self._tasks.start_soon(self._load_later, resumed)
+            self._tasks.start_soon(partial(self._load_later, resumed=resumed))
             return
         self._load(sources, resumed=resumed)
 
@@ -75,7 +76,7 @@ class BaseData:
         """
         self._load(await self._calls.data_sources(), resumed=False)
 
-    async def _load_later(self, resumed: bool) -> None:  # noqa: FBT001 - a task's argument
+    async def _load_later(self, *, resumed: bool) -> None:
         backoff = Backoff(longest_s=30)
         tries = 0
         with self._calls.scope():

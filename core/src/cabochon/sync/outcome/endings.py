@@ -25,7 +25,7 @@ class Caller:
         self._ended = anyio.Event()
         self.record: TransactionRecord | None = None
 
-    def ended(self, update: Update, record: TransactionRecord | None) -> None:  # noqa: ARG002 - as any ending
+    def ended(self, _update: Update, record: TransactionRecord | None) -> None:
         """Let the caller go on."""
         self.record = record
         self._ended.set()

@@ -128,7 +128,7 @@ class Retry:
         self._follow_ups = follow_ups
         self._failed = failed
 
-    def ended(self, update: Update, record: TransactionRecord | None) -> None:  # noqa: ARG002 - as any ending
+    def ended(self, update: Update, _record: TransactionRecord | None) -> None:
         """Take note of how it went."""
         self._follow_ups.tried_again(update.entries[0], self._failed)
 

@@ -68,7 +68,7 @@ def halved(parts: list[Part]) -> list[list[Part]] | None:
 
 def _halved_inside(parts: list[Part]) -> list[list[Part]] | None:
     alive = alive_entries(parts)
-    if len(alive) < 2:  # noqa: PLR2004
+    if len(alive) <= 1:
         return None
     first = set(map(id, alive[: len(alive) // 2]))
     left: list[Part] = []

@@ -229,7 +229,7 @@ class Entry:
 class Ending(Protocol):
     """Who wants to hear of an update's end; what it does must not wait, and may not raise."""
 
-    def ended(self, update: Update, record: TransactionRecord | None) -> None:
+    def ended(self, update: Update, record: TransactionRecord | None, /) -> None:
         """Hear of it; there is no record of the data files of a policy bundle."""
         ...
 

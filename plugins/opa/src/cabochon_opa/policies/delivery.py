@@ -30,14 +30,14 @@ class PolicyDelivery(Protocol):
         """
         ...
 
-    def blocks(self, paths: Iterable[DocumentPath]) -> bool:
+    def blocks(self, paths: Iterable[DocumentPath], /) -> bool:
         """Tell whether policies of ours keep data from being written at these paths, or will in a moment.
 
         Asked before each commit of data, so it must be quick; if so, `make_room` is called first.
         """
         ...
 
-    async def make_room(self, paths: Sequence[DocumentPath]) -> bool:
+    async def make_room(self, paths: Sequence[DocumentPath], /) -> bool:
         """Let data be written at these paths, if policies of ours are what keeps OPA from it.
 
         Returns:

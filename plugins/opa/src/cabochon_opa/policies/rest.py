@@ -116,15 +116,15 @@ class RestDelivery:
             if refused is not None:
                 raise refused
 
-    def blocks(self, paths: Iterable[DocumentPath]) -> bool:  # noqa: ARG002 # policies over REST own no paths
-        """Tell that nothing is in the way."""
+    def blocks(self, _paths: Iterable[DocumentPath]) -> bool:
+        """Tell that nothing is in the way: policies over REST own no paths."""
         return False
 
     def repository_id(self, opa_id: str) -> str:
         """Return the id as it is."""
         return opa_id
 
-    async def make_room(self, paths: Sequence[DocumentPath]) -> bool:  # noqa: ARG002 - the protocol's
+    async def make_room(self, _paths: Sequence[DocumentPath]) -> bool:
         """Return False: policies that are written over REST keep no data out."""
         return False
 
