@@ -5,13 +5,12 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cabochon.documents import json_values
-from cabochon.documents.json_values import LARGE_BYTES, JsonError
+from cabochon.documents.json_values import JsonError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 values = st.recursive(
@@ -149,24 +148,3 @@ def test_peer_hash_is_empty_where_python_can_not_read(raw: bytes) -> None:
     A document that Python can't read has no hash, and stops no report.
     """
     assert json_values.peer_hash(raw) == ""
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.slow
-async def test_large_work_is_done_elsewhere(anyio_backend: str) -> None:
-    """
-    Work on a large document comes back from another process, and so does its refusal.
-    """
-    del anyio_backend
-    raw = b'"' + b"x" * LARGE_BYTES + b'"'
-    assert json_values.peer_hash(raw) == await json_values.off_loop(json_values.peer_hash, raw)
-
-    with pytest.raises(JsonError):
-        await json_values.off_loop(json_values.check, raw + b"]")
-
-
-async def test_small_work_is_done_here() -> None:
-    """
-    Work on a small document needs no other process, so that even a local function can do it.
-    """
-    assert await json_values.off_loop(lambda raw: msgspec.json.decode(raw), b"[1]") == [1]  # noqa: PLW0108

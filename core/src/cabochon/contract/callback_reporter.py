@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from pydantic_settings import BaseSettings
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = ["Callback", "CallbackReporter", "CallbackReporterType"]
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pydantic_settings import BaseSettings
-
 if TYPE_CHECKING:
     import click
+    from pydantic_settings import BaseSettings
 
 __all__ = ["RESERVED_COMMANDS", "CommandType"]
 

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic_settings import BaseSettings
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = ["Fetcher", "FetcherType"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic_settings import BaseSettings
+from typing import TYPE_CHECKING, Any
 
 from cabochon.contract.agent_context import AgentContext, AsgiApp
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = ["HttpRoutesType"]
 

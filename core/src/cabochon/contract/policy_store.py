@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-
-from pydantic_settings import BaseSettings
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cabochon.documents.path import DocumentPath
 from cabochon.transactions.changes import Changes
 from cabochon.transactions.commit_result import CommitResult
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = ["PolicyStore", "PolicyStoreType", "StoreTraits"]
 

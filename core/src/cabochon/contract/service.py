@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from pydantic_settings import BaseSettings
+from typing import TYPE_CHECKING, Any, Literal
 
 from cabochon.contract.agent_context import AgentContext
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = ["ServiceType"]
 

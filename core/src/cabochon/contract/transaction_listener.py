@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_settings import BaseSettings
-
 from cabochon.documents.path import DocumentPath
 
 if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
     from cabochon.transactions.changes import Change
     from cabochon.transactions.log import TransactionLog
     from cabochon.transactions.records import TransactionRecord

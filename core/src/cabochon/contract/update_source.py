@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
-from pydantic_settings import BaseSettings
 
 from cabochon.schemas import DataSourceConfig, DataUpdate, PolicyBundle, UpdateCallback
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 __all__ = [
     "Connected",

@@ -1,4 +1,4 @@
-"""Raw JSON: checked, split, decoded without loss, hashed as the peer does, and kept off the event loop when large.
+"""Raw JSON: checked, split, decoded without loss, and hashed as the peer does.
 
 Documents travel through Cabochon as the bytes they came in. Where a value must be looked into, numbers keep their
 exact value: integers of any size stay `int`, every other number becomes a `decimal.Decimal`, never a float.
@@ -13,10 +13,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from anyio import to_process
 
 __all__ = [
-    "LARGE_BYTES",
     "JsonError",
     "JsonTree",
     "check",
@@ -26,12 +24,8 @@ __all__ = [
     "encode",
     "guarded",
     "members",
-    "off_loop",
     "peer_hash",
 ]
-
-LARGE_BYTES = 1_000_000
-"""From this size on, work on a document goes to another process: a thread would still hold the interpreter's lock."""
 
 T = TypeVar("T")
 JsonTree: TypeAlias = Any
@@ -168,14 +162,3 @@ def peer_hash(raw: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-async def off_loop(work: Callable[[bytes], T], raw: bytes) -> T:
-    """Do `work` on `raw` here if that is quick, in another process if `raw` is large.
-
-    Raises:
-        JsonError: as `work` does.
-    """
-    if len(raw) < LARGE_BYTES:
-        return work(raw)
-    return await to_process.run_sync(work, raw, cancellable=True)

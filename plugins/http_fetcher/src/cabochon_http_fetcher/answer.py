@@ -9,6 +9,7 @@ from http import HTTPStatus
 import aiohttp
 
 from cabochon.documents import json_values
+from cabochon.documents.off_loop import LARGE_BYTES
 from cabochon.errors import FetchDecodeError, FetchStatusError
 from cabochon.kit.http.semantics import may_succeed_later, retry_after_s
 from cabochon_http_fetcher.coding import CodingError, Unpacker, unpackers
@@ -91,7 +92,7 @@ def as_json(body: bytes, response: aiohttp.ClientResponse, *, url: str) -> bytes
         FetchDecodeError: it is not.
     """
     raw = _in_utf8(body, response).removeprefix(_BOM)
-    if len(raw) >= json_values.LARGE_BYTES:
+    if len(raw) >= LARGE_BYTES:
         # The core checks every document, and large ones off the event loop; here it is only for a better message.
         return raw
     try:

@@ -11,7 +11,8 @@ import anyio
 from anyio.abc import ByteStream
 from websockets.uri import WebSocketURI
 
-from cabochon.documents.json_values import LARGE_BYTES, JsonError, off_loop
+from cabochon.documents.json_values import JsonError
+from cabochon.documents.off_loop import LARGE_BYTES, off_loop
 from cabochon.kit.http.failures import network_failure
 from cabochon_opal_source import rpc
 from cabochon_opal_source.dialing import dialed

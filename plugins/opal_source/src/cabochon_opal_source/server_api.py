@@ -15,7 +15,8 @@ import structlog
 
 from cabochon import SourceError
 from cabochon.backoff import Backoff
-from cabochon.documents.json_values import JsonError, guarded, off_loop
+from cabochon.documents.json_values import JsonError, guarded
+from cabochon.documents.off_loop import off_loop
 from cabochon.kit.http.failures import network_failure
 from cabochon.kit.http.semantics import may_succeed_later
 from cabochon.schemas import DataSourceConfig, PolicyBundle

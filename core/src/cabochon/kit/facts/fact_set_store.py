@@ -13,7 +13,7 @@ import anyio
 
 from cabochon.contract.policy_store import PolicyStore
 from cabochon.contract.powers import SupportsRestartToken
-from cabochon.documents import json_values
+from cabochon.documents.off_loop import off_loop
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import (
     AnswerLostError,
@@ -203,7 +203,7 @@ class FactSetStore(PolicyStore, Generic[K, A]):
     async def _read(self, change: Change) -> tuple[DocumentPath, Facts[K, A] | None]:
         match change:
             case SetData(path, value) if path != UNOWNED:
-                return path, await json_values.off_loop(partial(self.parse, path), value)
+                return path, await off_loop(partial(self.parse, path), value)
             case DeleteData(path):
                 return path, None
             case SetData(path):

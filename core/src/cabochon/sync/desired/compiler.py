@@ -16,6 +16,7 @@ from cabochon.contract.powers import SupportsJsonPatch
 from cabochon.documents import json_tree, json_values
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.json_values import JsonError
+from cabochon.documents.off_loop import off_loop
 from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError, PathConflictError, StoreRejectedError
 from cabochon.sync.desired.document import fold_edits
@@ -181,7 +182,7 @@ class ChangeCompiler:
         if document is None:
             msg = f"there is no document of this agent at {path} to apply the JSON patch to"
             raise PatchFailedError(msg, path=str(path))
-        result = await json_values.off_loop(work, document)
+        result = await off_loop(work, document)
         if isinstance(result, str):
             raise PatchFailedError(result, path=str(path))
         return result
@@ -193,7 +194,7 @@ class ChangeCompiler:
             return None
         if document.edits is None:
             return document.base
-        folded = await json_values.off_loop(partial(fold_edits, document.changes()), document.base)
+        folded = await off_loop(partial(fold_edits, document.changes()), document.base)
         if folded.failed:
             if self._desired.pending:
                 # Edits that the engine has not judged yet, and is about to refuse.
@@ -218,7 +219,7 @@ async def _begun_anew(path: DocumentPath, operations: tuple[PatchOperation, ...]
     value = operations[0].value or b"null"
     if len(operations) == 1:
         return value
-    result = await json_values.off_loop(partial(_patched, operations[1:]), value)
+    result = await off_loop(partial(_patched, operations[1:]), value)
     if isinstance(result, str):
         raise PatchFailedError(result, path=str(path))
     return result

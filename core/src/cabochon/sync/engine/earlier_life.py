@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from cabochon.documents import json_values
+from cabochon.documents.off_loop import off_loop
 from cabochon.documents.path import DocumentPath
 from cabochon.documents.path_index import PathIndex
 from cabochon.sync.desired.policies import DesiredPolicies
@@ -114,7 +115,7 @@ async def _taken_from_engine(
     ]
     for path, value in there.items():
         wanted = desired.read(path)
-        if wanted is None or not await json_values.off_loop(partial(_same, wanted), value):
+        if wanted is None or not await off_loop(partial(_same, wanted), value):
             changes.append(SetData(path, value))
     for change in changes:
         desired.apply(change)

@@ -14,6 +14,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.documents import json_patch, json_values
 from cabochon.documents.json_patch import PatchOperation
 from cabochon.documents.json_values import JsonError
+from cabochon.documents.off_loop import off_loop
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
 from cabochon.schemas import DataSourceEntry
 from cabochon.settings.fetch_providers import no_fetcher
@@ -116,7 +117,7 @@ class FetchPool:
 
 async def _checked(spec: DataSourceEntry, raw: bytes) -> Fetched:
     try:
-        value = await json_values.off_loop(json_values.check, raw)
+        value = await off_loop(json_values.check, raw)
         operations = json_patch.parse(value) if spec.save_method == "PATCH" else ()
     except JsonError as err:
         msg = f"{masked_url(spec.url)} gave {len(raw)} bytes that can't be used: {err}"

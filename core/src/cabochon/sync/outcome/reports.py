@@ -22,6 +22,7 @@ from cabochon.contract.callback_reporter import Callback, CallbackReporter
 from cabochon.contract.metrics import Metrics
 from cabochon.contract.tracing import Period, ReportTrace
 from cabochon.documents import json_values
+from cabochon.documents.off_loop import off_loop
 from cabochon.errors import ReportError
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
 from cabochon.sync.bell import Bell
@@ -244,7 +245,7 @@ async def _finished(pending: PendingReport) -> bytes:
             entry=_without_data(result.spec),
             fetched=result.fetched,
             saved=result.saved,
-            hash=None if result.raw is None else await json_values.off_loop(json_values.peer_hash, result.raw),
+            hash=None if result.raw is None else await off_loop(json_values.peer_hash, result.raw),
         )
         for result in pending.results
     ]
