@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -68,4 +69,14 @@ def test_plugin_is_found_under_its_short_name(folder: Path) -> None:
 @each_plugin
 def test_plugin_depends_on_the_core_and_no_more_than_its_own_minor_version(folder: Path) -> None:
     """A plugin is never installed beside a core whose contract it does not know."""
-    assert "cabochon>=0.1,<0.2" in project(folder)["dependencies"]
+    (core,) = (one for one in project(folder)["dependencies"] if re.match(r"cabochon\b(?!-)", one))
+
+    assert re.fullmatch(r"cabochon(\[[a-z,]+\])?>=0\.1,<0\.2", core)
+
+
+@each_plugin
+def test_plugin_leaves_the_libraries_of_an_extra_to_the_core(folder: Path) -> None:
+    """What `cabochon[http]` and `cabochon[web]` bring is named there, with its oldest version, and nowhere else."""
+    extras = project(ROOT / "core")["optional-dependencies"]
+
+    assert set() == {*extras["http"], *extras["web"]} & set(project(folder)["dependencies"])

@@ -10,14 +10,17 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
 import anyio
-import httpx
 import msgspec
 import structlog
 from pydantic import SecretStr
 
 from cabochon.errors import StoreUnavailableError
+from cabochon.kit.extras import needs_extra
 from cabochon.kit.http.failures import network_failure
 from cabochon.urls import masked_url
+
+with needs_extra("http"):
+    import httpx
 
 __all__ = ["BearerToken", "BearerTokenFile", "ClientCredentials"]
 

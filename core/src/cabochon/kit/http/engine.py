@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from typing import Self
 
 import anyio.to_thread
-import httpx
 from pydantic import SecretStr
 
 from cabochon.backoff import Backoff
 from cabochon.errors import AnswerLostError, StoreUnavailableError
+from cabochon.kit.extras import needs_extra
 from cabochon.kit.http.auth import BearerToken, BearerTokenFile, ClientCredentials
 from cabochon.kit.http.failures import network_failure
 from cabochon.kit.http.store_connection import StoreConnectionSettings
 from cabochon.kit.http.tls import client_context
 from cabochon.settings.conn_retry import ConnRetryOptions
 from cabochon.urls import masked_url
+
+with needs_extra("http"):
+    import httpx
 
 __all__ = ["EngineAnswer", "EngineHttp", "RequestUnansweredError", "open_engine_http"]
 

@@ -1,17 +1,19 @@
 """Metrics in the text formats of Prometheus and OpenMetrics, for plugins with an HTTP face.
 
-It needs `prometheus_client`, which those plugins depend on and the core does not.
+It needs `prometheus_client`, which comes with `cabochon[web]`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector, CollectorRegistry
-
 from cabochon.contract.metrics import DURATION_BOUNDS_S, Durations, Metrics
+from cabochon.kit.extras import needs_extra
+
+with needs_extra("web"):
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector, CollectorRegistry
 
 __all__ = ["exposition"]
 

@@ -1,6 +1,6 @@
 """An ASGI application behind a listening socket, served by hypercorn on asyncio or trio.
 
-For the plugins that serve HTTP: each of them brings hypercorn, the core does not.
+For the plugins that serve HTTP; hypercorn comes with `cabochon[web]`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
+
+from cabochon.kit.extras import needs_extra
 
 if TYPE_CHECKING:
     from hypercorn import Config
@@ -37,7 +39,8 @@ async def serve(app: App, listener: socket.socket, stop: anyio.Event) -> None:
 
     Who is slow to send a request's head is cut off after 5 seconds, and a head is limited to 16 KiB.
     """
-    from hypercorn import Config  # noqa: PLC0415 - only who serves pays for it
+    with needs_extra("web"):
+        from hypercorn import Config  # noqa: PLC0415 - only who serves pays for it
 
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]

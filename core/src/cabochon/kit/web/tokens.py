@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import Field
 
 from cabochon.errors import ConfigurationError
+from cabochon.kit.extras import needs_extra
 from cabochon.settings.model import NotBlank, Settings
 
 __all__ = ["JwtSettings", "KeyFormat", "TokenError", "bearer_token", "key_bytes", "read_public_key", "verified_claims"]
@@ -67,7 +68,8 @@ def verified_claims(token: str | None, key: Any, settings: JwtSettings) -> Mappi
     Raises:
         TokenError: one of these does not hold.
     """
-    import jwt  # noqa: PLC0415 - only who checks tokens pays for it
+    with needs_extra("web"):
+        import jwt  # noqa: PLC0415 - only who checks tokens pays for it
 
     if token is None:
         raise TokenError("access token was not provided")
@@ -104,9 +106,10 @@ def read_public_key(settings: JwtSettings) -> Any:  # noqa: ANN401 - one of cryp
     Raises:
         ConfigurationError: it is no key of that format, or no such algorithm can use it; the message names it.
     """
-    import jwt  # noqa: PLC0415 - only who checks tokens pays for these
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    with needs_extra("web"):
+        import jwt  # noqa: PLC0415 - only who checks tokens pays for these
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
 
     load: Any = {
         "ssh": serialization.load_ssh_public_key,
