@@ -2,8 +2,6 @@
 
 import inspect
 
-import pytest
-
 from cabochon import errors
 
 
@@ -28,11 +26,3 @@ def test_every_error_is_exported() -> None:
     defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
 
     assert defined == set(errors.__all__)
-
-
-@pytest.mark.parametrize("name", errors.__all__)
-def test_every_error_says_whether_trying_again_may_help(name: str) -> None:
-    """
-    `retryable` is a class attribute of all of them.
-    """
-    assert isinstance(getattr(errors, name).retryable, bool)

@@ -35,7 +35,7 @@ what to do; they never contain a header, a token or a document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 __all__ = [
     "AnswerLostError",
@@ -68,9 +68,7 @@ __all__ = [
 
 
 class CabochonError(Exception):
-    """Anything that Cabochon itself can name; `retryable` says whether trying the same again may help."""
-
-    retryable: ClassVar[bool] = False
+    """Anything that Cabochon itself can name."""
 
 
 class ConfigurationError(CabochonError):
@@ -125,8 +123,6 @@ class FetchError(CabochonError):
 class FetchTimeoutError(FetchError):
     """The source did not answer within the deadline of its update."""
 
-    retryable = True
-
 
 class FetchStatusError(FetchError):
     """The source answered with an error; `status_code` is its own (an HTTP status for an HTTP fetcher)."""
@@ -149,13 +145,9 @@ class PolicyStoreError(CabochonError):
 class StoreUnavailableError(PolicyStoreError):
     """The engine can't be reached or is not able to write now. Nothing of the commit has landed."""
 
-    retryable = True
-
 
 class StateLostError(PolicyStoreError):
     """The guard of a commit failed: the engine does not hold the marker we left there. Nothing has landed."""
-
-    retryable = True
 
 
 class AnswerLostError(PolicyStoreError):
@@ -164,8 +156,6 @@ class AnswerLostError(PolicyStoreError):
     Stores that are built of parts raise it between them; a commit says `Unknown` instead, and one that raises it is
     taken to say so of everything in it.
     """
-
-    retryable = True
 
 
 class StoreRejectedError(PolicyStoreError):
@@ -207,8 +197,6 @@ class UnsupportedOperationError(StoreRejectedError):
 class SourceError(CabochonError):
     """The update source could not answer or its connection was lost."""
 
-    retryable = True
-
 
 class TransactionError(CabochonError):
     """A transaction was used after its end, or ended without success: the message holds the reason."""
@@ -231,8 +219,6 @@ class ReportError(CabochonError):
 class BackboneError(CabochonError):
     """The log of a server can't be reached or can't be written now."""
 
-    retryable = True
-
 
 class LogTrimmedError(BackboneError):
     """Retention has removed records that were asked for.
@@ -240,8 +226,6 @@ class LogTrimmedError(BackboneError):
     Attributes:
         floor: the highest number that is gone.
     """
-
-    retryable = False
 
     def __init__(self, message: str, *, floor: int) -> None:
         super().__init__(message)
