@@ -80,6 +80,7 @@ typecheck: $(VENV)/.stamp-dev ## Check the types, strictly, tests included
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright $(ARGS)
 
 docs: $(VENV)/.stamp-dev ## Write the pages of docs/ that follow from the code
+	@$(BIN)/python docs/face.py $(ARGS)
 	@$(BIN)/python docs/generate.py $(ARGS)
 
 bench: $(VENV)/.stamp-dev ## Measure the pipeline, or with BENCH=opa the agent and a real OPA

@@ -18,15 +18,20 @@ from .pages import ROOT
 REFERENCE = ROOT / "docs/reference"
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    """The script that writes the generated pages."""
-    spec = importlib.util.spec_from_file_location("cabochon_docs_generate", ROOT / "docs/generate.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(f"cabochon_docs_{name}", ROOT / f"docs/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """The script that writes the generated pages."""
+    return script("generate")
 
 
 def rows(page: Path, columns: int) -> list[tuple[str, ...]]:
@@ -42,6 +47,15 @@ def test_generated_pages_are_fresh(generate: ModuleType) -> None:
     stale = [page.name for page, text in generate.pages().items() if page.read_text("utf-8") != text]
 
     assert [] == stale, "run: make docs"
+
+
+def test_names_of_the_face_are_as_generated() -> None:
+    """
+    What `cabochon` exports follows from the `__all__` of the contract's modules: `make docs` writes it anew.
+    """
+    face = script("face")
+
+    assert face.as_written() == face.FACE.read_text("utf-8"), "run: make docs"
 
 
 def test_every_hook_has_a_section() -> None:

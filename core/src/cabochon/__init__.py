@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cabochon.contract.agent_context import AgentContext, AsgiApp, HostedRoutes
+    from cabochon.contract.agent_parts import Callbacks, OpenTransaction, PolicyStoreWrites, SourceSwitch, TraceFeed
     from cabochon.contract.backbone import Backbone, BackboneType, Bounds, LogRecord, NewRecord, Retention
     from cabochon.contract.callback_reporter import Callback, CallbackReporter, CallbackReporterType
     from cabochon.contract.command import CommandType
     from cabochon.contract.fetcher import Fetcher, FetcherType
     from cabochon.contract.hookspecs import hookimpl
     from cabochon.contract.http_routes import HttpRoutesType
-    from cabochon.contract.metrics import Metrics
+    from cabochon.contract.metrics import Durations, Metrics
     from cabochon.contract.policy_store import PolicyStore, PolicyStoreType, StoreTraits
     from cabochon.contract.powers import (
         PolicyProblem,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         SupportsValidation,
     )
     from cabochon.contract.service import ServiceType
+    from cabochon.contract.tracing import EntryTrace, Period, PolicyTrace, ReportTrace, Tracer, UpdateTrace
     from cabochon.contract.transaction_listener import TransactionListener, TransactionListenerType
     from cabochon.contract.update_source import (
         Connected,
@@ -75,11 +77,13 @@ if TYPE_CHECKING:
     from cabochon.transactions.changes import (
         Change,
         Changes,
+        DataChange,
         DeleteData,
         DeletePolicy,
         Guard,
         Marker,
         PatchData,
+        PolicyChange,
         ReplacePolicies,
         SetData,
         SetPolicy,
@@ -87,6 +91,8 @@ if TYPE_CHECKING:
         policies_after,
     )
     from cabochon.transactions.commit_result import STATE, Applied, Blame, CommitResult, Outcome, Refused, Unknown
+    from cabochon.transactions.log import Half, TransactionLog
+    from cabochon.transactions.records import FailedPath, InitialSource, OutOfSync, TransactionRecord
 
 __version__ = "0.1.0"
 
@@ -106,6 +112,7 @@ __all__ = [
     "Callback",
     "CallbackReporter",
     "CallbackReporterType",
+    "Callbacks",
     "Change",
     "Changes",
     "CommaList",
@@ -113,12 +120,16 @@ __all__ = [
     "CommitResult",
     "ConfigurationError",
     "Connected",
+    "DataChange",
     "DataUpdateReceived",
     "DeleteData",
     "DeletePolicy",
     "Disconnected",
     "DocumentPath",
     "DocumentPathError",
+    "Durations",
+    "EntryTrace",
+    "FailedPath",
     "FetchDecodeError",
     "FetchError",
     "FetchStatusError",
@@ -126,9 +137,11 @@ __all__ = [
     "Fetcher",
     "FetcherType",
     "Guard",
+    "Half",
     "HeldOtherwiseError",
     "HostedRoutes",
     "HttpRoutesType",
+    "InitialSource",
     "InstalledPlugin",
     "LogRecord",
     "LogReplacedError",
@@ -137,25 +150,32 @@ __all__ = [
     "Masked",
     "Metrics",
     "NewRecord",
+    "OpenTransaction",
+    "OutOfSync",
     "Outcome",
     "PatchData",
     "PatchFailedError",
     "PatchOperation",
     "PathConflictError",
+    "Period",
     "PluginConflictError",
     "PluginError",
     "PluginLoadError",
     "PluginNotFoundError",
     "PluginOffer",
     "Plugins",
+    "PolicyChange",
     "PolicyChanged",
     "PolicyProblem",
     "PolicyStore",
     "PolicyStoreError",
     "PolicyStoreType",
+    "PolicyStoreWrites",
+    "PolicyTrace",
     "Refused",
     "ReplacePolicies",
     "ReportError",
+    "ReportTrace",
     "Retention",
     "Seconds",
     "ServiceType",
@@ -164,6 +184,7 @@ __all__ = [
     "Settings",
     "SourceError",
     "SourceEvent",
+    "SourceSwitch",
     "StateLostError",
     "StoreRejectedError",
     "StoreTraits",
@@ -175,13 +196,18 @@ __all__ = [
     "SupportsReadBack",
     "SupportsRestartToken",
     "SupportsValidation",
+    "TraceFeed",
+    "Tracer",
     "TransactionError",
     "TransactionListener",
     "TransactionListenerType",
+    "TransactionLog",
+    "TransactionRecord",
     "Unknown",
     "UnsupportedOperationError",
     "UpdateSource",
     "UpdateSourceType",
+    "UpdateTrace",
     "Write",
     "__version__",
     "hookimpl",
@@ -191,13 +217,14 @@ __all__ = [
 
 _HOMES = {
     "contract.agent_context": ("AgentContext", "AsgiApp", "HostedRoutes"),
+    "contract.agent_parts": ("Callbacks", "OpenTransaction", "PolicyStoreWrites", "SourceSwitch", "TraceFeed"),
     "contract.backbone": ("Backbone", "BackboneType", "Bounds", "LogRecord", "NewRecord", "Retention"),
     "contract.callback_reporter": ("Callback", "CallbackReporter", "CallbackReporterType"),
     "contract.command": ("CommandType",),
     "contract.fetcher": ("Fetcher", "FetcherType"),
     "contract.hookspecs": ("hookimpl",),
     "contract.http_routes": ("HttpRoutesType",),
-    "contract.metrics": ("Metrics",),
+    "contract.metrics": ("Durations", "Metrics"),
     "contract.policy_store": ("PolicyStore", "PolicyStoreType", "StoreTraits"),
     "contract.powers": (
         "PolicyProblem",
@@ -210,6 +237,7 @@ _HOMES = {
         "SupportsValidation",
     ),
     "contract.service": ("ServiceType",),
+    "contract.tracing": ("EntryTrace", "Period", "PolicyTrace", "ReportTrace", "Tracer", "UpdateTrace"),
     "contract.transaction_listener": ("TransactionListener", "TransactionListenerType"),
     "contract.update_source": (
         "Connected",
@@ -221,7 +249,7 @@ _HOMES = {
         "UpdateSourceType",
     ),
     "documents.json_patch": ("PatchOperation",),
-    "documents.path": ("DocumentPath", "ROOT"),
+    "documents.path": ("ROOT", "DocumentPath"),
     "errors": (
         "AnswerLostError",
         "BackboneError",
@@ -255,18 +283,22 @@ _HOMES = {
     "transactions.changes": (
         "Change",
         "Changes",
+        "DataChange",
         "DeleteData",
         "DeletePolicy",
         "Guard",
         "Marker",
         "PatchData",
+        "PolicyChange",
         "ReplacePolicies",
         "SetData",
         "SetPolicy",
         "Write",
         "policies_after",
     ),
-    "transactions.commit_result": ("Applied", "Blame", "CommitResult", "Outcome", "Refused", "STATE", "Unknown"),
+    "transactions.commit_result": ("STATE", "Applied", "Blame", "CommitResult", "Outcome", "Refused", "Unknown"),
+    "transactions.log": ("Half", "TransactionLog"),
+    "transactions.records": ("FailedPath", "InitialSource", "OutOfSync", "TransactionRecord"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
