@@ -11,6 +11,7 @@ event loop must go on.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,10 +39,15 @@ def opa_or_skip() -> Path:
     return ENGINE.or_skip()
 
 
-def _listens(socket_path: str) -> bool:
-    """Tell whether somebody listens at a socket; httpx would leave its own end open where nobody does."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(socket_path) == 0
+def _listens(address: str) -> bool:
+    """Tell whether somebody listens; httpx would leave its own end of a socket open where nobody does."""
+    if address.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(address.removeprefix("unix://")) == 0
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, int(port))) == 0
 
 
 class RealOpa(RealEngine):
@@ -70,11 +76,13 @@ class RealOpa(RealEngine):
 
     def is_up(self) -> bool:
         """Tell whether it answers at all, whatever its policy says to that."""
-        socket_path = self._address.removeprefix("unix://") if self._address.startswith("unix:") else None
-        if socket_path is not None and not _listens(socket_path):
+        if not _listens(self._address):
             return False
+        socket_path = self._address.removeprefix("unix://") if self._address.startswith("unix:") else None
         base = "http://opa" if socket_path else self.url
-        with httpx.Client(transport=httpx.HTTPTransport(uds=socket_path), timeout=1.0) as client:
+        # Nothing is encrypted: to read whom the system trusts takes longer than OPA needs to start.
+        trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket_path, verify=trusts_nobody), timeout=1.0) as client:
             try:
                 client.get(f"{base}/health")
             except httpx.TransportError:
