@@ -32,12 +32,13 @@ from cabochon.settings.core import CoreSettings
 from cabochon.testing.in_process_source import InProcessSource
 
 from .load import Load, policy_bundle
+from .own_time import OwnTime, own_time
 from .watcher import Sample, Watcher
 
 __all__ = ["FOUND_WITHIN_S", "GHOSTS", "Life", "initial_paths", "living", "nothing_goes_back"]
 
 RATE = 800.0
-"""Updates published each second; what the tests promise is `AT_LEAST`."""
+"""Updates published each second of our own time (`own_time`); what the tests promise is `AT_LEAST`."""
 AT_LEAST = 500.0
 FOUND_WITHIN_S = 5.0
 _PATIENCE_S = 40.0
@@ -142,6 +143,7 @@ class Life:
         self.load = load
         self.watcher = watcher
         self.agent = agent
+        self._time = OwnTime()
         self._url = url
         self._tasks = tasks
         self._source: _Source
@@ -160,14 +162,18 @@ class Life:
 
     # ----------------------------------------------------------------------------------------------- what happens
 
+    def keep_time(self) -> None:
+        """Know from now on how much of the time is our own."""
+        self._tasks.start_soon(self._time.keep)
+
     def start_load(self) -> None:
         """Let updates flow from now on."""
         self._tasks.start_soon(self._publish)
 
     async def _publish(self) -> None:
-        began, published = time.monotonic(), 0
+        began, published = own_time(), 0
         while not self._enough.is_set():
-            due = int((time.monotonic() - began) * RATE)
+            due = int((own_time() - began) * RATE)
             while published < due and not self._enough.is_set():
                 await self._source.publish(self.load.next())
                 published += 1
@@ -184,13 +190,20 @@ class Life:
         self.load.change_policies(policy_bundle(self._versions))
         await self._source.change_policies(self.load.policies)
 
-    async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition; much of it happens in other processes, so looking often is all that can be done."""
-        with anyio.move_on_after(_PATIENCE_S):
-            while not condition():  # noqa: ASYNC110 - there is no event for it
-                await anyio.sleep(0.005)
-            return
-        raise AssertionError(f"not within {_PATIENCE_S:g} s: {what}")
+    async def until(
+        self, condition: Callable[[], object], what: str, so_far: Callable[[], object] = lambda: None
+    ) -> None:
+        """Wait for a condition; much of it happens in other processes, so looking often is all that can be done.
+
+        With `so_far`, which says how much of it is done, wait for as long as that goes on.
+        """
+        found, began = so_far(), own_time()
+        while not condition():
+            assert own_time() - began < _PATIENCE_S, f"not within {_PATIENCE_S:g} s: {what}"
+            await anyio.sleep(0.005)
+            before, found = found, so_far()
+            if found != before:
+                began = own_time()
 
     async def until_ready(self, moment: float | None = None) -> float:
         """Wait until a question that was asked after `moment` (now) is answered with ready; return when that was."""
@@ -222,30 +235,30 @@ class Life:
     # ------------------------------------------------------------------------------------------------ what must be
 
     async def check_noticed(self, since: float) -> str:
-        """Fail unless the agent has said within 5 s of a fault that something is wrong; return how."""
+        """Fail unless the agent has said within 5 s (of our own) of a fault that something is wrong; return how."""
 
         def notices() -> list[Any]:
             return [line for line in list(self._events) if line["event"] in _NOTICES and line["at"] >= since]
 
         await self.until(notices, "the agent notices")
         (first, *_) = notices()
-        took = first["at"] - since
+        took = self._time.between(since, first["at"])
         assert took <= FOUND_WITHIN_S, f"{first['event']} after {took:.2f} s"
         return first["event"]
 
     def check_rate(self, *spans: tuple[float, float]) -> None:
-        """Fail unless at least 500 updates a second were given to the agent in these times."""
-        seconds = sum(end - begin for begin, end in spans)
+        """Fail unless at least 500 updates a second (of our own) were given to the agent in these times."""
+        seconds = sum(self._time.between(begin, end) for begin, end in spans)
         given = sum(sum(begin <= at <= end for at in self._source.given_at) for begin, end in spans)
         assert given >= AT_LEAST * seconds, f"only {given} updates in {seconds:.2f} s"
 
     async def check_end(self, **others: Any) -> None:
         """End the load, and fail unless all of it is in OPA, exactly once, and has been reported."""
         self._enough.set()
-        with anyio.fail_after(_PATIENCE_S):
-            await self._published_all.wait()
+        await self.until(self._published_all.is_set, "the load has ended")
         count = self.load.made
-        await self.until(lambda: len(self._ended) >= count, f"{count} updates have ended")
+        ended = self._ended
+        await self.until(lambda: len(ended) >= count, f"{count} updates have ended", lambda: len(ended))
         expected = {**self.load.model, **others}
         await self._until_data(expected)
         await self.until(lambda: self.agent.pipeline.log.in_sync, "in sync")
@@ -264,14 +277,16 @@ class Life:
 
     async def _until_data(self, expected: dict[str, Any]) -> None:
         found: dict[str, Any] = {}
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            found = await self.data()
+        began = own_time()
+        while own_time() - began < _PATIENCE_S:
+            before, found = found, await self.data()
             # Objects that were made to hold what an earlier life wrote may stay, empty.
             _forget_empty(found, "earlier")
             _forget_empty(found.get("load", {}), "ghosts")
             if found == expected:
                 return
+            if found != before:
+                began = own_time()
             await anyio.sleep(0.05)
         raise AssertionError("OPA's data differ from the model: " + "; ".join(_differences(expected, found)[:12]))
 
@@ -296,7 +311,7 @@ class Life:
         def unsaved() -> list[str]:
             return [name for name in self._ended if not self._is_saved(name)]
 
-        await self.until(lambda: len(unsaved()) <= dropped, "reports that say saved")
+        await self.until(lambda: len(unsaved()) <= dropped, "reports that say saved", lambda: len(unsaved()))
         for name, ends in self._ended.items():
             first, *later = self._reports.by_update[name]
             assert all(entry["saved"] for entry in first["reports"]) == (not ends[0].error), name
@@ -400,6 +415,7 @@ async def living(
             life = Life(url, load, watcher, tasks, agent)
             life.wire(source, reports, events, ends.by_id)
             await tasks.start(agent.run)
+            life.keep_time()
             try:
                 with agent.context.traces.sent_to(ends):
                     yield life

@@ -1,5 +1,6 @@
 """What can happen to an OPA, done to a real one with at least 500 updates a second on their way to it.
 
+A second is one that the machine leaves to the test (`own_time`), so that others that keep it busy change nothing.
 OPA is asked every 5 ms, past the agent, and must never be ready without what it needs (`life.initial_paths`). After
 each fault its documents are what a serial application of all updates makes of them.
 """
@@ -25,6 +26,8 @@ from .life import GHOSTS, Life, initial_paths, living, nothing_goes_back
 from .load import Load, policy_bundle
 from .proxy import Do, Proxy
 from .watcher import Sample
+
+pytestmark = pytest.mark.timeout(400)  # of the clock: only for what hangs
 
 _ROUNDS = 3
 _OUTAGE_S = float(os.environ.get("FAULTS_OUTAGE_S") or 8.0)

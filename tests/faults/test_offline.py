@@ -17,7 +17,8 @@ import pytest
 from cabochon_opa.testing import RealOpa
 
 _AGENT = Path(__file__).with_name("agent_with_backup.py")
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
+"""Only for what hangs: an agent alone takes up to 20 s to start beside busy others."""
 
 
 @contextmanager
@@ -58,9 +59,15 @@ _ASKED = {
 
 
 def _data(opa: RealOpa) -> dict[str, Any]:
+    """What OPA holds now."""
+    with httpx.Client(base_url=opa.url) as client:
+        return _asked(client)
+
+
+def _asked(client: httpx.Client) -> dict[str, Any]:
     """Ask for all of it in one query, which is one read transaction of OPA's; what is not there is left out."""
     query = "; ".join(f"{name} := [x | x := {where}]" for name, where in _ASKED.items())
-    (answer,) = httpx.post(f"{opa.url}/v1/query", json={"query": query}).json()["result"]
+    (answer,) = client.post("/v1/query", json={"query": query}).json()["result"]
     return {name: found[0] for name, found in answer.items() if found}
 
 
@@ -71,11 +78,12 @@ def _health(data: dict[str, Any]) -> dict[str, Any]:
 def _until(opa: RealOpa, true: Callable[[dict[str, Any]], object], what: str) -> dict[str, Any]:
     """Ask OPA until it answers as wanted: the agent is another process, so there is no event to wait for."""
     deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        data = _data(opa)
-        if true(data):
-            return data
-        time.sleep(0.005)
+    with httpx.Client(base_url=opa.url) as client:
+        while time.monotonic() < deadline:
+            data = _asked(client)
+            if true(data):
+                return data
+            time.sleep(0.005)
     return pytest.fail(f"not within {_PATIENCE_S:g} s: {what}")
 
 
