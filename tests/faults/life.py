@@ -30,9 +30,10 @@ from cabochon.agent.opening import open_agent
 from cabochon.contract.tracing import Tracer, UpdateTrace
 from cabochon.settings.core import CoreSettings
 from cabochon.testing.in_process_source import InProcessSource
+from cabochon.testing.own_time import own_time
 
 from .load import Load, policy_bundle
-from .own_time import OwnTime, own_time
+from .own_time import OwnTime
 from .watcher import Sample, Watcher
 
 __all__ = ["FOUND_WITHIN_S", "GHOSTS", "Life", "initial_paths", "living", "nothing_goes_back"]

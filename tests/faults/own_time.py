@@ -1,29 +1,17 @@
-"""The time that the machine leaves to us: a load and a rate that are measured in it are the same beside others."""
+"""How much of a time that has passed was our own, and not that of others on this machine."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from pathlib import Path
 
 import anyio
 
-__all__ = ["OwnTime", "own_time"]
+from cabochon.testing.own_time import own_time
 
-_SCHEDULER = Path("/proc/thread-self/schedstat")
+__all__ = ["OwnTime"]
+
 _NOTE_EVERY_S = 0.01
-
-
-def own_time() -> float:
-    """Return a time that passes for this thread but while it could run and others had the processors.
-
-    Only Linux tells; elsewhere it is the time of the clock.
-    """
-    try:
-        kept_waiting_ns = int(_SCHEDULER.read_text().split()[1])
-    except (OSError, IndexError):
-        kept_waiting_ns = 0
-    return time.monotonic() - kept_waiting_ns / 1e9
 
 
 class OwnTime:
