@@ -23,7 +23,7 @@ from .compose_file import EXAMPLE
 from .local_fleet import PATIENCE_S, LocalFleet
 from .programs import program_or_skip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("compose")]
 
 AGENTS = ("agent-inline", "agent-bundle")
 OPAS = ("agent-inline", "opa")

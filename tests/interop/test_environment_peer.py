@@ -13,7 +13,7 @@ from cabochon.settings.peer_variables import SERVER, peer_variables
 
 from .peer_environment import PEER
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(900), pytest.mark.xdist_group("peer")]
 
 PEER_ASKED = Path(__file__).parents[2] / "docs/peer_variables.py"
 

@@ -27,7 +27,7 @@ from cabochon_opal_source.source import OpalUpdateSource
 
 from .peer_server import PeerServer, PolicyRepository
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("peer")]
 
 WITHIN_S = 60.0
 FILES: dict[str, str | None] = {

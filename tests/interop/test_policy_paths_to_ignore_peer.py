@@ -13,7 +13,7 @@ import pytest
 from cabochon.errors import ConfigurationError
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(900), pytest.mark.xdist_group("peer")]
 
 PEER_ASKED = """
 import json, sys

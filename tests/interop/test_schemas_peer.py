@@ -21,7 +21,7 @@ from cabochon.sync.outcome.callback_register import CallbackRegister
 
 from .wire_examples import Json, PeersModel, actions, http_configs, of_ours, texts, values
 
-pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(900), pytest.mark.xdist_group("peer")]
 
 Model: TypeAlias = type[msgspec.Struct]
 
