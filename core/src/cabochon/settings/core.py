@@ -204,6 +204,20 @@ class CoreSettings(DiscoverySettings, LogSettings):
         description="Reports waiting for delivery at most; beyond that the oldest is dropped, logged and counted.",
         ge=1,
     )
+    report_workers: int = Field(
+        default=50,
+        validation_alias="OPAL_REPORT_WORKERS",
+        description="Reports delivered side by side at most. One host is given half of them, and one after it failed; "
+        "hosts that fail, or were not called before, have half of them together.",
+        ge=1,
+        le=10_000,
+    )
+    report_receivers: int = Field(
+        default=1_000,
+        validation_alias="OPAL_REPORT_RECEIVERS",
+        description="Callbacks that one update may name; those beyond are left out, logged and counted.",
+        ge=0,
+    )
     report_timeout: Seconds = Field(
         default=timedelta(seconds=10),
         validation_alias="OPAL_REPORT_TIMEOUT",

@@ -169,6 +169,8 @@ class Assembly:  # size: one attribute for each part of the sync
             enabled=settings.should_report_on_data_updates,
             limits=ReportLimits(
                 outbox_size=settings.report_outbox_size,
+                workers=settings.report_workers,
+                receivers=settings.report_receivers,
                 timeout_s=settings.report_timeout.total_seconds(),
                 backoff=self._backoff(1.0, 60.0),
             ),

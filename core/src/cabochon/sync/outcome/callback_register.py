@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -21,8 +22,12 @@ class CallbackRegister:
     def __init__(self, initial: UpdateCallback, default_config: Mapping[str, Any]) -> None:
         self._default = dict(default_config)
         self._callbacks: dict[str, Callback] = {}
+        self._made: dict[str, str] = {}
+        """The key of each registered callback, by the one that is made of its URL and config."""
+        self._urls: Counter[str] = Counter()
+        """How many are registered for each URL: a key is only made where two may be the same."""
         for callback in self.resolve(initial):
-            self._callbacks[_key(callback)] = callback
+            self._add(made := _key(callback), made, callback)
 
     def resolve(self, callbacks: UpdateCallback) -> list[Callback]:
         """Return the receivers that a `callback` member names, their configuration complete."""
@@ -41,10 +46,18 @@ class CallbackRegister:
         """
         callback = Callback(entry.url, self._complete(entry.config))
         made = _key(callback)
-        self._callbacks = {key: known for key, known in self._callbacks.items() if _key(known) != made}
         key = entry.key or made
-        self._callbacks[key] = callback
+        if (before := self._made.get(made)) is not None:
+            self.remove(before)
+        self.remove(key)
+        self._add(key, made, callback)
         return _entry(key, callback)
+
+    def _add(self, key: str, made: str, callback: Callback) -> None:
+        if key not in self._callbacks:
+            self._urls[callback.url] += 1
+        self._callbacks[key] = callback
+        self._made[made] = key
 
     def get(self, key: str) -> CallbackEntry | None:
         """Return the callback with this key, None if there is none."""
@@ -53,7 +66,14 @@ class CallbackRegister:
 
     def remove(self, key: str) -> bool:
         """Take a callback out and tell whether it was there."""
-        return self._callbacks.pop(key, None) is not None
+        callback = self._callbacks.pop(key, None)
+        if callback is None:
+            return False
+        del self._made[_key(callback)]
+        self._urls[callback.url] -= 1
+        if not self._urls[callback.url]:
+            del self._urls[callback.url]
+        return True
 
     def entries(self) -> list[CallbackEntry]:
         """Return every callback, sorted by key."""
@@ -61,8 +81,18 @@ class CallbackRegister:
 
     def receivers(self, extra: Iterable[Callback] = ()) -> list[Callback]:
         """Return who gets a report: everyone registered, and the extra ones that are not."""
-        out = {_key(callback): callback for callback in (*self._callbacks.values(), *extra)}
-        return list(out.values())
+        extra = list(extra)
+        named = Counter(callback.url for callback in extra)
+        out = list(self._callbacks.values())
+        made: set[str] = set()
+        for callback in extra:
+            if callback.url in self._urls or named[callback.url] > 1:
+                key = _key(callback)
+                if key in self._made or key in made:
+                    continue
+                made.add(key)
+            out.append(callback)
+        return out
 
     def __bool__(self) -> bool:
         """Whether anyone is registered."""

@@ -1,21 +1,23 @@
 """Reports: made when an update ends, delivered by the callback reporters, never in the way of the sync.
 
-Reports wait in a bounded outbox. Each receiver has a queue and a task of its own while it has reports, so one that
-hangs keeps nobody else waiting. A failed delivery is tried again with backoff and jitter, not before a receiver's
-`Retry-After`; what is dropped is counted and logged.
+Reports wait in a bounded outbox, from which a bounded number of workers delivers them: the thousandth receiver costs
+what the first one does, and one that hangs keeps nobody else waiting. A failed delivery is tried again with backoff and
+jitter, not before a receiver's `Retry-After`; what is dropped is counted and logged.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import anyio.abc
 import msgspec
 import structlog
+from anyio.lowlevel import checkpoint
 
 from cabochon.backoff import Backoff
 from cabochon.contract.callback_reporter import Callback, CallbackReporter
@@ -27,6 +29,7 @@ from cabochon.errors import ReportError
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
 from cabochon.sync.bell import Bell
 from cabochon.sync.outcome.callback_register import CallbackRegister
+from cabochon.sync.outcome.outbox import Delivery, Outbox, Receiver
 from cabochon.sync.outcome.traces import Traces
 from cabochon.urls import masked_url
 
@@ -35,6 +38,7 @@ __all__ = ["CallbackRegister", "EntryResult", "PendingReport", "ReportLimits", "
 log = structlog.get_logger()
 
 _encoder = msgspec.json.Encoder()
+_YIELD_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +64,17 @@ class PendingReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportLimits:
-    """How many reports wait, how long one try takes, how often it is made."""
+    """How many reports wait, how many are delivered side by side, how long one try takes, how often it is made.
+
+    `receivers` is how many one-time receivers one update may name.
+    """
 
     outbox_size: int = 10_000
+    workers: int = 50
+    receivers: int = 1_000
     timeout_s: float = 10.0
     attempts: int = 10
     backoff: Backoff = field(default_factory=Backoff)
-
-
-class _Delivery(NamedTuple):
-    callback: Callback
-    update_id: str | None
-    policy_hash: str | None
-    report: bytes
 
 
 class Reporting:
@@ -95,16 +97,27 @@ class Reporting:
         self._metrics = metrics
         self._traces = traces
         self._made: deque[PendingReport] = deque()
-        self._queues: dict[str, deque[_Delivery]] = {}
-        self._waiting = 0
+        self._outbox = Outbox(size=limits.outbox_size, workers=limits.workers)
+        self._working = 0
         self._bell = Bell()
         self._draining = anyio.Event()
         self._idle = Bell()
-        metrics.gauge("reports.waiting", lambda: self._waiting + len(self._made))
+        metrics.gauge("reports.waiting", lambda: len(self._outbox) + len(self._made))
 
     def receivers(self, callbacks: UpdateCallback) -> Sequence[Callback]:
-        """Return the one-time receivers that an update names."""
-        return self._register.resolve(callbacks) if self.enabled else ()
+        """Return the one-time receivers that an update names, as many as it may name."""
+        if not self.enabled:
+            return ()
+        most = self._limits.receivers
+        if (count := len(callbacks.callbacks)) > most:
+            self._metrics.count("reports.dropped", count - most)
+            log.warning(
+                "reports.dropped",
+                count=count - most,
+                why=f"one update may name {most} callbacks: OPAL_REPORT_RECEIVERS",
+            )
+            callbacks = UpdateCallback(callbacks=callbacks.callbacks[:most])
+        return self._register.resolve(callbacks)
 
     def submit(self, report: PendingReport) -> None:
         """Put a report into the outbox; the oldest one is dropped if that is full."""
@@ -121,74 +134,68 @@ class Reporting:
             while True:
                 while self._made:
                     await self._dispatch(self._made.popleft(), tasks)
+                now = anyio.current_time()
+                self._outbox.wake(math.inf if self._draining.is_set() else now)
+                self._set_to_work(tasks)
                 self._check_idle()
-                await self._bell.answered()
+                due_at = self._outbox.next_due_at()
+                await self._bell.answered(within_s=math.inf if due_at is None else max(0.0, due_at - now))
 
     async def drain(self, *, within_s: float) -> None:
         """Give every report one more try, without pauses, and drop what is left after `within_s`."""
         self._draining.set()
+        self._bell.ring()
         with anyio.move_on_after(within_s):
-            while self._made or self._waiting:
+            while self._made or self._outbox:
                 await self._idle.answered()
-        left = len(self._made) + self._waiting
+        left = len(self._made) + len(self._outbox)
         if left:
             self._metrics.count("reports.dropped", left)
             log.warning("reports.dropped", count=left, why="the agent stops")
 
     async def _dispatch(self, pending: PendingReport, tasks: anyio.abc.TaskGroup) -> None:
         report = await _finished(pending)
-        for callback in self._register.receivers(pending.receivers):
-            target = callback.url
-            queue = self._queues.get(target)
-            delivery = _Delivery(callback, pending.update_id, pending.policy_hash, report)
-            if self._waiting >= self._limits.outbox_size:
-                self._make_room()
-            self._waiting += 1
-            if queue is None:
-                self._queues[target] = queue = deque([delivery])
-                tasks.start_soon(self._deliver_all, target, queue)
-            else:
-                queue.append(delivery)
+        for count, callback in enumerate(self._register.receivers(pending.receivers), start=1):
+            dropped = self._outbox.put(Delivery(callback, pending.update_id, pending.policy_hash, report))
+            if dropped is not None:
+                self._dropped(dropped.update_id, "the outbox is full")
+            if not count % _YIELD_EVERY:
+                await checkpoint()
+        self._set_to_work(tasks)
+        await checkpoint()
 
-    def _make_room(self) -> None:
-        longest = max(self._queues.values(), key=len)
-        # The first of a queue is being delivered: drop the one behind it.
-        victim = 1 if len(longest) > 1 else 0
-        update_id = longest[victim].update_id
-        del longest[victim]
-        self._waiting -= 1
-        self._dropped(update_id, "the outbox is full")
+    def _set_to_work(self, tasks: anyio.abc.TaskGroup) -> None:
+        while self._working < self._limits.workers:
+            receiver = self._outbox.take()
+            if receiver is None:
+                return
+            self._working += 1
+            tasks.start_soon(self._work, receiver)
 
-    async def _deliver_all(self, target: str, queue: deque[_Delivery]) -> None:
-        while queue:
-            delivery = queue[0]
-            await self._deliver(delivery)
-            # What waited longest may have been dropped meanwhile to make room.
-            if queue and queue[0] is delivery:
-                queue.popleft()
-                self._waiting -= 1
-        del self._queues[target]
-        self._check_idle()
+    async def _work(self, receiver: Receiver | None) -> None:
+        while receiver is not None:
+            await self._try(receiver)
+            receiver = self._outbox.take()
+        self._working -= 1
+        self._bell.ring()
 
     def _check_idle(self) -> None:
-        if not self._made and not self._waiting:
+        if not self._made and not self._outbox:
             self._idle.ring()
 
-    async def _deliver(self, delivery: _Delivery) -> None:
+    async def _try(self, receiver: Receiver) -> None:
         limits = self._limits
+        delivery, attempt = receiver.queue[0], receiver.tries
         callback, update_id, _, report = delivery
-        began = self._traces.now()
-        for attempt in range(1, limits.attempts + 1):
-            error = await self._once(callback, report)
-            if error is None:
-                self._metrics.count("reports.delivered")
-                log.debug("report.delivered", update_id=update_id, url=masked_url(callback.url), attempt=attempt)
-                self._trace(delivery, began, attempt)
-                return
-            if not error.again or attempt == limits.attempts or self._draining.is_set():
-                self._dropped(update_id, str(error), url=masked_url(callback.url), attempt=attempt)
-                self._trace(delivery, began, attempt, str(error))
-                return
+        if attempt == 1:
+            receiver.began = self._traces.now()
+        error = await self._once(callback, report)
+        if error is None:
+            self._metrics.count("reports.delivered")
+            log.debug("report.delivered", update_id=update_id, url=masked_url(callback.url), attempt=attempt)
+        elif not error.again or attempt >= limits.attempts or self._draining.is_set():
+            self._dropped(update_id, str(error), url=masked_url(callback.url), attempt=attempt)
+        else:
             wait = limits.backoff.wait_s(attempt, at_least_s=error.retry_after_s)
             self._metrics.count("reports.retried")
             log.warning(
@@ -199,10 +206,13 @@ class Reporting:
                 wait_s=round(wait, 3),
                 error=str(error),
             )
-            with anyio.move_on_after(wait):
-                await self._draining.wait()
+            self._outbox.again(receiver, anyio.current_time() + wait)
+            self._bell.ring()
+            return
+        self._trace(delivery, receiver.began, attempt, "" if error is None else str(error))
+        self._outbox.done(receiver, taken=error is None)
 
-    def _trace(self, delivery: _Delivery, began: float, attempts: int, error: str = "") -> None:
+    def _trace(self, delivery: Delivery, began: float, attempts: int, error: str = "") -> None:
         if self._traces.wanted:
             self._traces.ended(
                 ReportTrace(
