@@ -25,15 +25,15 @@ MUTANTS = (
     Mutant(
         "drop the overlap check",
         "cabochon.sync.rules.scheduler",
-        "for older in self._waiting.overlapping(entry.path):",
+        "for older in reversed(lying.values()) if arriving else lying.values():",
         "for older in ():",
         ("test_rule_01",),
     ),
     Mutant(
         "compare paths by string prefix",
         "cabochon.sync.rules.scheduler",
-        "for older in self._waiting.overlapping(entry.path):",
-        "for older in [o for o in self._waiting if str(entry.path).startswith(str(o.path))]:",
+        "for lying in self._waiting.above(entry.path) if overtakes else self._waiting.around(entry.path):",
+        "for lying in [{0: o} for o in self._waiting if str(entry.path).startswith(str(o.path))]:",
         ("test_rule_01",),
     ),
     Mutant(
@@ -103,9 +103,9 @@ MUTANTS = (
     Mutant(
         "take what failed itself for what replaces",
         "cabochon.sync.rules.retry_book",
-        "        self._failed.add(failed.path, failed)\n        return self._given_up(failed)\n",
-        "        moot = [old for old in self._failed.covered_by(failed.path)]\n        self._drop(moot)\n"
-        "        self._failed.add(failed.path, failed)\n        return moot\n",
+        "        return self._given_up(failed)\n",
+        "        moot = [old for old in self._failed.covered_by(failed.path) if old is not failed]\n"
+        "        self._drop(moot)\n        return moot\n",
         ("test_rule_06",),
     ),
     Mutant(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
-__all__ = ["masked_url"]
+__all__ = ["host_of", "masked_url"]
 
 _MASK = "***"
 _PARTS = re.compile(
@@ -36,6 +37,14 @@ def masked_url(url: str) -> str:
         authority, path = _MASK, ""
     shown = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in scheme + authority + path)
     return shown if query is None else f"{shown}?{'&'.join(_masked_pair(pair) for pair in query.split('&'))}"
+
+
+def host_of(url: str) -> str:
+    """Name whom a URL leads to, host and port in lower case, so that it gets no more than its share; "" for no URL."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 def _masked_pair(pair: str) -> str:

@@ -57,26 +57,42 @@ class PathIndex(Generic[V]):
                 return
             del trail[depth - 1].children[path[depth - 1]]
 
-    def overlapping(self, path: Sequence[str]) -> Iterator[V]:
-        """Yield what lies above `path`, at it, and below it."""
+    def above(self, path: Sequence[str]) -> Iterator[dict[int, V]]:
+        """Yield for each place above `path` what lies there, in the order in which it was put there."""
         node = self._root
         for segment in path:
-            yield from node.values.values()
+            yield node.values
             below = node.children.get(segment)
             if below is None:
                 return
             node = below
-        yield from _subtree(node)
+
+    def around(self, path: Sequence[str]) -> Iterator[dict[int, V]]:
+        """Yield for each place above `path`, at it, and below it what lies there, as `above` does."""
+        yield from self.above(path)
+        top = self._find(path)
+        if top is not None:
+            yield from (node.values for node in _nodes(top))
+
+    def overlapping(self, path: Sequence[str]) -> Iterator[V]:
+        """Yield what lies above `path`, at it, and below it."""
+        for lying in self.around(path):
+            yield from lying.values()
 
     def covered_by(self, path: Sequence[str]) -> Iterator[V]:
         """Yield what lies at `path` and below it."""
+        top = self._find(path)
+        if top is not None:
+            yield from _subtree(top)
+
+    def _find(self, path: Sequence[str]) -> _Branch[V] | None:
         node = self._root
         for segment in path:
             below = node.children.get(segment)
             if below is None:
-                return
+                return None
             node = below
-        yield from _subtree(node)
+        return node
 
     def __iter__(self) -> Iterator[V]:
         """Yield every value."""
@@ -84,8 +100,13 @@ class PathIndex(Generic[V]):
 
 
 def _subtree(top: _Branch[V]) -> Iterator[V]:
+    for node in _nodes(top):
+        yield from node.values.values()
+
+
+def _nodes(top: _Branch[V]) -> Iterator[_Branch[V]]:
     stack = [top]
     while stack:
         node = stack.pop()
-        yield from node.values.values()
+        yield node
         stack.extend(node.children.values())

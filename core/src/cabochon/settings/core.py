@@ -112,9 +112,17 @@ class CoreSettings(DiscoverySettings, LogSettings):
     fetching_worker_count: int = Field(
         default=256,
         validation_alias="OPAL_FETCHING_WORKER_COUNT",
-        description="Fetches side by side: enough that sources which hang do not keep the others waiting.",
+        description="Fetches side by side: enough that sources which hang do not keep the others waiting. One host has "
+        "half of them, a sixteenth after it failed; hosts that failed or were not asked before have half together.",
         ge=1,
         le=65_536,
+    )
+    fetch_retries_per_second: float = Field(
+        default=50.0,
+        validation_alias="OPAL_FETCH_RETRIES_PER_SECOND",
+        description="How many fetches that fail may be tried again in a second, all of them together, so that sources "
+        "which are down cost so much and no more.",
+        gt=0,
     )
     fetching_callback_timeout: Seconds = Field(
         default=timedelta(seconds=10),

@@ -52,6 +52,7 @@ from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.outcome.reports import Reporting, ReportLimits
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.outcome.under_way import UnderWay
+from cabochon.sync.rules.failure_budget import FailureBudget
 from cabochon.sync.rules.retry_book import RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.transactions.log import Half, TransactionLog
@@ -61,6 +62,8 @@ __all__ = ["Assembly", "PipelineParts"]
 log = structlog.get_logger()
 
 _COMMIT_BACKOFF_S = (0.02, 1.0)
+_FOR_RETRIES = 4
+"""Which part of the fetches side by side may be of entries that failed before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +125,16 @@ class Assembly:  # size: one attribute for each part of the sync
         # From the source.
         calls = SourceCalls(parts.source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         self.arrivals = Arrivals(self.scheduler, self.under_way, self.committer)
-        self.updater = self._updater()
+        budget = FailureBudget(settings.fetch_retries_per_second)
+        self.updater = self._updater(budget)
         self.base_data = BaseData(calls, self.updater, self.follow_ups, self.reporting, self.committer)
-        self.retries = Retries(self.updater, self.follow_ups, self.connectivity)
+        self.retries = Retries(
+            self.updater,
+            self.follow_ups,
+            self.connectivity,
+            side_by_side=max(1, settings.fetching_worker_count // _FOR_RETRIES),
+            budget=budget,
+        )
         self.transactions = OwnTransactions(
             self.updater,
             self.arrivals,
@@ -220,7 +230,7 @@ class Assembly:  # size: one attribute for each part of the sync
             ends=UpdateEnds(self.panel, self.scheduler, endings, self.instruments),
         )
 
-    def _updater(self) -> DataUpdater:
+    def _updater(self, budget: FailureBudget) -> DataUpdater:
         settings = self._settings
         retry = settings.data_updater_conn_retry
         fetches = FetchPool(
@@ -230,6 +240,7 @@ class Assembly:  # size: one attribute for each part of the sync
             retry=FetchRetry(
                 attempts=retry.attempts,
                 backoff=self._backoff(retry.wait_time.total_seconds(), retry.longest_wait.total_seconds()),
+                budget=budget,
             ),
             metrics=self.metrics,
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
+
+import pytest
 
 from cabochon.backoff import Backoff
 from cabochon.documents.path import DocumentPath
@@ -29,8 +32,9 @@ def test_failed_fetch_is_due_after_its_backoff() -> None:
 
     assert [] == book.due(100.9)
     assert [soon] == book.due(102.0)
-    assert [soon, later] == book.due(130.0)
-    assert 130.0 == later.due_at
+    assert 130.0 == later.due_at == book.next_due_at()
+    assert [] == book.due(129.0)
+    assert [later] == book.due(130.0)
 
 
 def test_entry_on_a_try_is_not_due() -> None:
@@ -101,3 +105,38 @@ def test_newer_failure_makes_nothing_moot() -> None:
         assert [] == book.add(failed, 0.0)
 
     assert 3 == len(book)
+
+
+@pytest.mark.parametrize("path", ["/a", "/{}"], ids=["one path", "many paths"])
+def test_thousands_of_failures_cost_what_hundreds_do(path: str) -> None:
+    """
+    Ten times as many take some ten times as long, and not a hundred times.
+    """
+    assert _played(path, 9_000) < 0.05 + 40 * _played(path, 900)
+
+
+def _played(path: str, count: int) -> float:
+    failed = [_failed(path.format(number), number) for number in range(count)]
+    for number, one in enumerate(failed):
+        one.entry.spec = DataSourceEntry(url=f"https://data.example/{number}", dst_path="/a")
+    book: RetryBook[None] = RetryBook(BACKOFF)
+    began = time.process_time()
+    for one in failed:
+        book.add(one, 0.0)
+        book.next_due_at()
+    for one in book.due(100.0):
+        book.failed_again(one, 100.0)
+        book.next_due_at()
+    return time.process_time() - began
+
+
+def test_full_book_gives_up_the_oldest() -> None:
+    """
+    One for each that comes.
+    """
+    book: RetryBook[None] = RetryBook(BACKOFF)
+    failed = [_failed(f"/{number}", number) for number in range(10_002)]
+    given_up = [gone for one in failed for gone in book.add(one, 0.0)]
+
+    assert failed[:2] == given_up
+    assert 10_000 == len(book)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from cabochon.documents.path import DocumentPath
@@ -228,3 +230,50 @@ def test_batch_keeps_to_its_limits() -> None:
     assert ["large"] == _taken(scheduler)
     assert ["small"] == [update.id for update in scheduler.take(max_updates=1, max_bytes=1_000)]
     assert ["other"] == _taken(scheduler)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_thousands_of_fetches_for_one_place_cost_what_hundreds_do(method: Method) -> None:
+    """
+    Ten times as many take some ten times as long, and not a hundred times.
+    """
+    assert _played(method, 5_000) < 0.05 + 40 * _played(method, 500)
+
+
+def _played(method: Method, count: int) -> float:
+    scheduler = Scheduler()
+    began = time.process_time()
+    updates = [_arrived(scheduler, str(number), ("/a", method), fetch=True) for number in range(count)]
+    for update in updates:
+        scheduler.failed(update.entries[0], FetchError("down", url=""))
+    assert count == len(scheduler.take(max_updates=count, max_bytes=1))
+    return time.process_time() - began
+
+
+def test_whatever_waits_in_one_place_goes_in_order() -> None:
+    """
+    The newest waits for the one before it, and with that gone for the next: no gap lets it through.
+    """
+    scheduler = Scheduler()
+    fetches = [_arrived(scheduler, name, ("/a", "PATCH"), fetch=True) for name in ("one", "two", "three")]
+    _arrived(scheduler, "last", ("/a/b", "PATCH"))
+
+    scheduler.fetched(fetches[2].entries[0], b"1")
+    scheduler.failed(fetches[1].entries[0], FetchError("down", url=""))
+    assert [] == _taken(scheduler)
+    scheduler.fetched(fetches[0].entries[0], b"1")
+    assert ["one", "two", "three", "last"] == _taken(scheduler)
+
+
+def test_ten_thousand_that_wait_for_one_another_are_let_go_at_once() -> None:
+    """
+    However long the chain is.
+    """
+    scheduler = Scheduler()
+    first = _arrived(scheduler, "first", ("/a", "PATCH"), fetch=True)
+    for number in range(10_000):
+        _arrived(scheduler, str(number), ("/a", "PATCH"))
+
+    scheduler.fetched(first.entries[0], b"1")
+    names = [update.id for update in scheduler.take(max_updates=20_000, max_bytes=100_000)]
+    assert ["first", *map(str, range(10_000))] == names

@@ -134,3 +134,28 @@ def test_patch_covers_nothing() -> None:
     patch.save()
 
     assert not put.saved_for_its_publisher
+
+
+def test_later_entry_of_many_covers_what_failed_before_it() -> None:
+    """
+    With an index as without one: at its path or above it, as long as it is wanted.
+    """
+    failed, *others = [Entry(DocumentPath.parse("/a/b"), "PUT") for _ in range(20)]
+    cover = Entry(DocumentPath.parse("/a"), "PUT").ready(b"1")
+    patch = Entry(DocumentPath.parse("/a"), "PATCH").ready(b"[]")
+    last = Entry(DocumentPath.parse("/a/b"), "PUT")
+    update = Update("u", [cover, failed, *others, patch, last])
+    assert 23 == len(update.entries)
+    for entry in (failed, *others):
+        entry.fetch_failed(FetchError("down", url=""))
+
+    assert failed.covered_by is None
+    last.ready(b"1")
+    assert last is failed.covered_by
+    last.refuse(StoreRejectedError("no"))
+    assert failed.covered_by is None
+    last.acquit()
+    last.save()
+    assert last is failed.covered_by
+    update.entries = []
+    assert failed.covered_by is None

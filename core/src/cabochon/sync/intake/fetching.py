@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import structlog
@@ -18,7 +18,9 @@ from cabochon.documents.off_loop import off_loop
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
 from cabochon.schemas import DataSourceEntry
 from cabochon.settings.fetch_providers import no_fetcher
-from cabochon.urls import masked_url
+from cabochon.sync.intake.turns import Turns
+from cabochon.sync.rules.failure_budget import FailureBudget
+from cabochon.urls import host_of, masked_url
 
 __all__ = ["FetchPool", "FetchRetry", "Fetched"]
 
@@ -31,6 +33,7 @@ class FetchRetry:
 
     attempts: int = 5
     backoff: Backoff
+    budget: FailureBudget = field(default_factory=lambda: FailureBudget(50))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,9 @@ class FetchPool:
         self._by_name = by_name
         self._by_scheme = by_scheme
         self._retry = retry
-        self._room = anyio.CapacityLimiter(side_by_side)
+        self._turns = Turns(side_by_side)
         self._metrics = metrics
-        metrics.gauge("fetches.running", lambda: self._room.borrowed_tokens)
+        metrics.gauge("fetches.running", lambda: self._turns.taken)
 
     async def fetch(self, spec: DataSourceEntry, deadline: float) -> Fetched:
         """Fetch an entry's data, trying again while that may help and time is left.
@@ -75,19 +78,20 @@ class FetchPool:
         with anyio.CancelScope(deadline=deadline):
             for attempt in range(1, self._retry.attempts + 1):
                 try:
-                    async with self._room:
-                        started = anyio.current_time()
-                        raw = await fetcher.fetch(spec.url, spec.config or {})
-                        self._metrics.observe("fetches.duration", anyio.current_time() - started)
-                    return await _checked(spec, raw)
+                    return await _checked(spec, await self._once(fetcher, spec))
                 except FetchError as err:
                     last = err
                 except Exception as err:  # noqa: BLE001 - a guarded edge: whatever a fetcher raises is the fetcher's
                     why = f"{type(fetcher).__name__} failed with {type(err).__name__}: {err}"
                     last = FetchError(f"{masked_url(spec.url)}: {why}", url=masked_url(spec.url))
                 self._metrics.count("fetches.failed")
+                now = anyio.current_time()
+                self._retry.budget.failed(now)
                 wait = self._retry.backoff.wait_s(attempt, at_least_s=last.retry_after_s)
-                if not last.again or attempt == self._retry.attempts or anyio.current_time() + wait >= deadline:
+                if not last.again or attempt == self._retry.attempts or now + wait >= deadline:
+                    raise last
+                if self._retry.budget.has_one_in_s(now):
+                    # So much fails that this has to wait in the retry book.
                     raise last
                 log.debug(
                     "fetch.retried", url=masked_url(spec.url), attempt=attempt, wait_s=round(wait, 3), error=str(last)
@@ -97,6 +101,18 @@ class FetchPool:
         why = f" (before that: {last})" if last is not None else ""
         msg = f"{masked_url(spec.url)} did not answer before the deadline of the update{why}"
         raise FetchTimeoutError(msg, url=masked_url(spec.url))
+
+    async def _once(self, fetcher: Fetcher, spec: DataSourceEntry) -> bytes:
+        async with self._turns.one(host_of(spec.url)) as turn:
+            started = anyio.current_time()
+            try:
+                raw = await fetcher.fetch(spec.url, spec.config or {})
+            except Exception as err:
+                turn.well = isinstance(err, FetchError) and not err.again
+                raise
+            turn.well = True
+            self._metrics.observe("fetches.duration", anyio.current_time() - started)
+            return raw
 
     def _choose(self, spec: DataSourceEntry) -> Fetcher:
         named = (spec.config or {}).get("fetcher")

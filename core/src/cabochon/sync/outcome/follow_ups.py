@@ -17,7 +17,7 @@ from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Update
 from cabochon.transactions.records import TransactionRecord
 
-__all__ = ["FollowUps", "Reported", "Retry"]
+__all__ = ["FollowUps", "Reported"]
 
 log = structlog.get_logger()
 
@@ -119,20 +119,6 @@ class Reported:
             self._later = []
 
 
-class Retry:
-    """What follows when another try of a failed entry has ended."""
-
-    __slots__ = ("_failed", "_follow_ups")
-
-    def __init__(self, follow_ups: FollowUps, failed: FailedEntry[Reported]) -> None:
-        self._follow_ups = follow_ups
-        self._failed = failed
-
-    def ended(self, update: Update, _record: TransactionRecord | None) -> None:
-        """Take note of how it went."""
-        self._follow_ups.tried_again(update.entries[0], self._failed)
-
-
 class FollowUps:
     """Sees to it that what is not in force gets there, or that its publisher hears why not.
 
@@ -192,8 +178,6 @@ class FollowUps:
         elif entry.state is not EntryState.MOOT:
             failed.cause = _cause(entry) or failed.cause
             self.book.failed_again(failed, self._clock(), retry_after_s=_retry_after(entry))
-            if failed.cause is not Cause.FETCH:
-                failed.due_at = None
             self.retries.ring()
 
     def settle_older(self, update: Update) -> None:

@@ -210,7 +210,7 @@ class Reporting:
             self._bell.ring()
             return
         self._trace(delivery, receiver.began, attempt, "" if error is None else str(error))
-        self._outbox.done(receiver, taken=error is None)
+        self._outbox.done(receiver, well=error is None or not error.again)
 
     def _trace(self, delivery: Delivery, began: float, attempts: int, error: str = "") -> None:
         if self._traces.wanted:

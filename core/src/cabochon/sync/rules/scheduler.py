@@ -6,6 +6,8 @@ older, still waiting write would change goes first, and the older one is dropped
 
 An update moves from waiting (for its fetches, for older overlapping updates) to the queue, from which the committer
 takes batches, and ends. Only waiting updates are indexed: an inline update that overlaps none of them costs a look-up.
+An entry waits for one of those in its way at a time, and looks for the next one then: so a thousand in one place cost a
+thousand looks, and not a million.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ class Scheduler:
         self._waiting: PathIndex[Entry] = PathIndex()
         self._holding: dict[Update, list[Entry]] = {}
         self._queue: deque[Update] = deque()
+        self._out_of_the_way: deque[Entry] = deque()
+        self._letting_go = False
 
     @property
     def queued(self) -> int:
@@ -50,9 +54,9 @@ class Scheduler:
         for entry in update.entries:
             if entry.state is EntryState.FETCHING:
                 update.waiting += 1
-            if self._waiting and entry.alive:
-                self._block(update, entry)
-        if not update.waiting and not update.blockers:
+            if self._waiting and entry.alive and self._waits(entry, arriving=True):
+                update.blocked += 1
+        if not update.waiting and not update.blocked:
             self._enqueue(update, indexed=False)
         else:
             for entry in update.entries:
@@ -113,26 +117,28 @@ class Scheduler:
 
     # --------------------------------------------------------------------------------------------------- how
 
-    def _block(self, update: Update, entry: Entry) -> None:
-        """Make `update` wait for older entries in its way, except those it may overtake."""
+    def _waits(self, entry: Entry, *, arriving: bool) -> bool:
+        """Make an entry wait for an older one in its way, except those that it may overtake, if there is any."""
+        update = entry.update
         overtakes = entry.replaces and update.kind is not Kind.RETRY
-        for older in self._waiting.overlapping(entry.path):
-            if not older.alive or (overtakes and entry.path.covers(older.path)):
-                continue
-            if update.blockers is None:
-                update.blockers = set()
-            if older not in update.blockers:
-                update.blockers.add(older)
-                if older.waiters is None:
-                    older.waiters = []
-                older.waiters.append(update)
+        for lying in self._waiting.above(entry.path) if overtakes else self._waiting.around(entry.path):
+            # What arrives is newer than all that waits, and the newest of these is out of its way last.
+            for older in reversed(lying.values()) if arriving else lying.values():
+                if older.update.number >= update.number:
+                    break
+                if older.alive:
+                    if older.waiters is None:
+                        older.waiters = []
+                    older.waiters.append(entry)
+                    return True
+        return False
 
     def _one_less(self, update: Update) -> None:
         update.waiting -= 1
         self._settle(update)
 
     def _settle(self, update: Update) -> None:
-        if not update.waiting and not update.blockers and not update.queued:
+        if not update.waiting and not update.blocked and not update.queued:
             self._enqueue(update, indexed=True)
 
     def _enqueue(self, update: Update, *, indexed: bool) -> None:
@@ -167,11 +173,19 @@ class Scheduler:
                     self.make_moot(older)
 
     def _release_waiters(self, entry: Entry) -> None:
-        waiters, entry.waiters = entry.waiters, None
-        for waiter in waiters or ():
-            if waiter.blockers is not None:
-                waiter.blockers.discard(entry)
-                self._settle(waiter)
+        """Let whatever waits for an entry wait for the next one in its way, or go."""
+        self._out_of_the_way.append(entry)
+        if self._letting_go:
+            return
+        self._letting_go = True
+        while self._out_of_the_way:
+            entry = self._out_of_the_way.popleft()
+            waiters, entry.waiters = entry.waiters, None
+            for waiter in waiters or ():
+                if not self._waits(waiter, arriving=False):
+                    waiter.update.blocked -= 1
+                    self._settle(waiter.update)
+        self._letting_go = False
 
 
 def _covered_by(entry: Entry, writes: Iterable[Entry]) -> bool:

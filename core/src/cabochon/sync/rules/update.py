@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from enum import Enum, auto
 from typing import Literal, Protocol
 
@@ -75,6 +76,8 @@ _IN_FORCE = frozenset({EntryState.SAVED, EntryState.MOOT})
 _DONE = frozenset({EntryState.SAVED, EntryState.PUT_OFF})
 _SETTLED = frozenset({EntryState.SAVED, EntryState.PUT_OFF, EntryState.MOOT})
 _TRIED = frozenset({EntryState.SAVED, EntryState.PUT_OFF, EntryState.REFUSED})
+_FEW = 16
+"""Entries of one update among which it is quicker to look than to keep an index."""
 _FAILED = frozenset({EntryState.FETCH_FAILED, EntryState.REFUSED, EntryState.PUT_OFF})
 
 
@@ -112,8 +115,8 @@ class Entry:
         self.fetched = False
         self.fetch_times: tuple[float, float] | None = None
         """When its fetch began and ended, tries included, in seconds since the epoch."""
-        self.waiters: list[Update] | None = None
-        """Newer updates that wait until this entry is out of their way."""
+        self.waiters: list[Entry] | None = None
+        """Newer entries that wait until this one is out of their way."""
 
     # ---------------------------------------------------------------------------------------------- what becomes of it
 
@@ -157,6 +160,8 @@ class Entry:
             msg = f"an entry that is {self._state.name} can't become {state.name}: {self.path}"
             raise RuntimeError(msg)
         self._state = state
+        if state in _WANTED:
+            self.update.wants(self)
 
     # ---------------------------------------------------------------------------------------------- how far it is
 
@@ -205,10 +210,7 @@ class Entry:
     @property
     def covered_by(self) -> Entry | None:
         """The later entry of the same update, if any, that has replaced what this one was to write."""
-        for later in self.update.entries[self.index + 1 :]:
-            if later.replaces and later.state in _WANTED and later.path.covers(self.path):
-                return later
-        return None
+        return self.update.cover_of(self)
 
     @property
     def is_missing(self) -> bool:
@@ -238,8 +240,9 @@ class Update:
     """Entries that take effect together, or, without entries, only a `record` for the log."""
 
     __slots__ = (
+        "_wanted",
         "arrived_at",
-        "blockers",
+        "blocked",
         "deadline",
         "ended",
         "ending",
@@ -279,11 +282,36 @@ class Update:
         self.deadline = 0.0
         self.waiting = 0
         """Entries still being fetched, plus newer updates on their way to the engine that may make an entry moot."""
-        self.blockers: set[Entry] | None = None
+        self.blocked = 0
+        """Entries that wait for older ones of other updates."""
         self.queued = False
+        self._wanted: dict[DocumentPath, list[int]] | None = {} if len(entries) > _FEW else None
+        """Of many entries, those that replace what is at a path, the last one first; some may be wanted no more."""
         for index, entry in enumerate(entries):
             entry.update = self
             entry.index = index
+            if entry.state in _WANTED:
+                self.wants(entry)
+
+    def wants(self, entry: Entry) -> None:
+        """Take note that an entry will be in the engine, or is."""
+        if self._wanted is not None and entry.replaces:
+            heapq.heappush(self._wanted.setdefault(entry.path, []), -entry.index)
+
+    def cover_of(self, entry: Entry) -> Entry | None:
+        """Return a later entry, if there is one, that has replaced what `entry` was to write."""
+        if self._wanted is None or not self.entries:
+            for later in self.entries[entry.index + 1 :]:
+                if later.replaces and later.state in _WANTED and later.path.covers(entry.path):
+                    return later
+            return None
+        for depth in range(len(entry.path) + 1):
+            wanted = self._wanted.get(DocumentPath(entry.path[:depth]))
+            while wanted and self.entries[-wanted[0]].state not in _WANTED:
+                heapq.heappop(wanted)
+            if wanted and -wanted[0] > entry.index:
+                return self.entries[-wanted[0]]
+        return None
 
 
 _NOWHERE = Update("", [])
