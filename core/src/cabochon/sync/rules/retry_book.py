@@ -39,7 +39,7 @@ class Cause(Enum):
 class FailedEntry(Generic[_Owner]):
     """An entry that failed; `origin` is the number of its first try, `owner` whom its follow-up concerns."""
 
-    __slots__ = ("same_fetch", "cause", "due_at", "entry", "kept", "origin", "owner", "path", "tries", "trying")
+    __slots__ = ("cause", "due_at", "entry", "kept", "origin", "owner", "path", "same_fetch", "tries", "trying")
 
     def __init__(self, entry: Entry, cause: Cause, origin: int, owner: _Owner) -> None:
         self.entry = entry
