@@ -109,7 +109,7 @@ def _scope_routes(rooms: Rooms, of_data: data.DataParts) -> list[BaseRoute]:
         scopes=rooms.scopes,
         publish=rooms.hub.publish,
         largest_update=rooms.settings.data.largest_update,
-        limits=rooms.settings.data.limits,
+        limits=rooms.settings.data.update_limits,
         base_data=data.sources_endpoint(of_data),
         permit_managing=rooms.permits.manage,
         manageable=rooms.permits.manageable,

@@ -114,7 +114,7 @@ class Server:
             hub=rooms.hub,
             statistics_topic=settings.statistics_topic,
             watcher=delivery.watcher,
-            topics=rooms.settings.data.limits.topics,
+            topics=rooms.settings.data.update_limits.topics,
         )
         limits = Limits(
             waiting_messages=settings.waiting_messages,

@@ -73,7 +73,7 @@ def _publisher(settings: DataSettings, parts: DataParts) -> Callable[[Request], 
         # Before the topics above are added: a token is limited in what its holder names.
         parts.permit_publishing(request, tuple(topic for entry in update.entries for topic in entry.topics))
         try:
-            update = prepared(update, settings.limits)
+            update = prepared(update, settings.update_limits)
         except InvalidUpdateError as err:
             raise unprocessable(str(err), "type_error", *err.location) from err
         record = record_of(update)

@@ -112,7 +112,7 @@ class DataSettings(Settings):
     )
 
     @property
-    def limits(self) -> UpdateLimits:
+    def update_limits(self) -> UpdateLimits:
         """What a published update may be."""
         topics = TopicLimits(
             length=self.topic_length,
