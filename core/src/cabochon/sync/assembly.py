@@ -38,7 +38,7 @@ from cabochon.sync.intake.arrivals import Arrivals
 from cabochon.sync.intake.base_data import BaseData
 from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataLimits, DataUpdater
-from cabochon.sync.intake.fetching import FetchPool, FetchRetry
+from cabochon.sync.intake.fetching import FetchOptions, FetchPool
 from cabochon.sync.intake.own_transactions import OwnTransactions
 from cabochon.sync.intake.policy_data import PolicyDataFiles
 from cabochon.sync.intake.policy_updater import PolicyUpdater
@@ -52,7 +52,6 @@ from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.outcome.reports import Reporting, ReportLimits
 from cabochon.sync.outcome.traces import Traces
 from cabochon.sync.outcome.under_way import UnderWay
-from cabochon.sync.rules.failure_budget import FailureBudget
 from cabochon.sync.rules.retry_book import RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.transactions.log import Half, TransactionLog
@@ -62,7 +61,6 @@ __all__ = ["Assembly", "PipelineParts"]
 log = structlog.get_logger()
 
 _COMMIT_BACKOFF_S = (0.02, 1.0)
-_FOR_RETRIES = 4
 """Which part of the fetches side by side may be of entries that failed before."""
 
 
@@ -125,15 +123,15 @@ class Assembly:  # size: one attribute for each part of the sync
         # From the source.
         calls = SourceCalls(parts.source, self.connectivity, settings.fetching_callback_timeout.total_seconds())
         self.arrivals = Arrivals(self.scheduler, self.under_way, self.committer)
-        budget = FailureBudget(settings.fetch_retries_per_second)
-        self.updater = self._updater(budget)
+        fetches = FetchOptions.of(settings, random)
+        self.updater = self._updater(fetches)
         self.base_data = BaseData(calls, self.updater, self.follow_ups, self.reporting, self.committer)
         self.retries = Retries(
             self.updater,
             self.follow_ups,
             self.connectivity,
-            side_by_side=max(1, settings.fetching_worker_count // _FOR_RETRIES),
-            budget=budget,
+            side_by_side=fetches.retries_side_by_side,
+            budget=fetches.budget,
         )
         self.transactions = OwnTransactions(
             self.updater,
@@ -177,13 +175,7 @@ class Assembly:  # size: one attribute for each part of the sync
             self.register,
             self._parts.reporters_by_scheme,
             enabled=settings.should_report_on_data_updates,
-            limits=ReportLimits(
-                outbox_size=settings.report_outbox_size,
-                workers=settings.report_workers,
-                receivers=settings.report_receivers,
-                timeout_s=settings.report_timeout.total_seconds(),
-                backoff=self._backoff(1.0, 60.0),
-            ),
+            limits=ReportLimits.of(settings, self._random),
             metrics=self.metrics,
             traces=self.traces,
         )
@@ -230,27 +222,16 @@ class Assembly:  # size: one attribute for each part of the sync
             ends=UpdateEnds(self.panel, self.scheduler, endings, self.instruments),
         )
 
-    def _updater(self, budget: FailureBudget) -> DataUpdater:
-        settings = self._settings
-        retry = settings.data_updater_conn_retry
-        fetches = FetchPool(
-            self._parts.fetchers,
-            self._parts.fetchers_by_scheme,
-            side_by_side=settings.fetching_worker_count,
-            retry=FetchRetry(
-                attempts=retry.attempts,
-                backoff=self._backoff(retry.wait_time.total_seconds(), retry.longest_wait.total_seconds()),
-                budget=budget,
-            ),
-            metrics=self.metrics,
-        )
+    def _updater(self, options: FetchOptions) -> DataUpdater:
+        parts = self._parts
+        fetches = FetchPool(parts.fetchers, parts.fetchers_by_scheme, options=options, metrics=self.metrics)
         return DataUpdater(
             self._parts.source,
             self.arrivals,
             self.follow_ups,
             self.reporting,
             fetches,
-            limits=DataLimits.of(settings),
+            limits=DataLimits.of(self._settings),
             instruments=self.instruments,
         )
 

@@ -16,7 +16,7 @@ from cabochon.contract.fetcher import Fetcher
 from cabochon.contract.metrics import Metrics
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
 from cabochon.schemas import DataSourceEntry
-from cabochon.sync.intake.fetching import FetchPool, FetchRetry
+from cabochon.sync.intake.fetching import FetchOptions, FetchPool
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ class _Fetcher(Fetcher):
 
 
 def _pool(fetcher: Fetcher, *, attempts: int = 5, side_by_side: int = 10) -> FetchPool:
-    retry = FetchRetry(attempts=attempts, backoff=Backoff(first_s=1, longest_s=10, random=Random(1)))  # noqa: S311
-    return FetchPool({"mine": fetcher}, {"my": fetcher}, side_by_side=side_by_side, retry=retry, metrics=Metrics())
+    backoff = Backoff(first_s=1, longest_s=10, random=Random(1))  # noqa: S311
+    options = FetchOptions(side_by_side=side_by_side, attempts=attempts, backoff=backoff)
+    return FetchPool({"mine": fetcher}, {"my": fetcher}, options=options, metrics=Metrics())
 
 
 def _spec(url: str = "my://x", **more: Any) -> DataSourceEntry:

@@ -59,7 +59,7 @@ class StoreBackup:
         if self._loaded is not None:
             _fill(view, policies, self._loaded)
             self._known = self._apart_from_documents(view)
-            self._journal.brought = {path: {} for path in view.desired.owned()}
+            self._journal.left_over = {path: {} for path in view.desired.owned()}
             # The desired state has it now.
             self._loaded = None
         self._journal.on_settled = self._bell.ring

@@ -48,11 +48,11 @@ class ChangeJournal:
 
     Attributes:
         on_settled: called after each `settle`.
-        brought: the documents that a backup brought and nobody has written as a whole since, each with the edits since.
+        left_over: the documents that a backup brought and nobody has written as a whole since, with the edits since.
     """
 
     on_settled: Callable[[], None] = _nothing
-    brought: dict[DocumentPath, dict[DocumentPath, Change]] = field(
+    left_over: dict[DocumentPath, dict[DocumentPath, Change]] = field(
         default_factory=dict[DocumentPath, "dict[DocumentPath, Change]"]
     )
     _unsaved: dict[DocumentPath, Unsaved] = field(default_factory=dict[DocumentPath, Unsaved])
@@ -84,13 +84,13 @@ class ChangeJournal:
                 self._unsaved.pop(path, None)
                 self._unsaved[path] = Unsaved(document(path), region=True)
                 if touch.how is _How.WRITTEN:
-                    self.brought.pop(path, None)
+                    self.left_over.pop(path, None)
                 continue
             known = self._unsaved.get(path)
             # In its old place: what was written after it, below it, is not to be removed with its region.
             self._unsaved[path] = Unsaved(document(path), region=known is not None and known.region)
-            if touch.edit is not None and path in self.brought:
-                _keep(self.brought[path], path, touch.edit)
+            if touch.edit is not None and path in self.left_over:
+                _keep(self.left_over[path], path, touch.edit)
         self._touched.clear()
         self.on_settled()
 
@@ -116,10 +116,10 @@ class ChangeJournal:
                 known = self._unsaved.get(path)
                 self._unsaved[path] = Unsaved(unsaved.document, region=known is not None and known.region)
 
-    def forget_brought(self, *, keep: Callable[[DocumentPath], bool]) -> Iterator[tuple[DocumentPath, list[Change]]]:
+    def forget_left_over(self, *, keep: Callable[[DocumentPath], bool]) -> Iterator[tuple[DocumentPath, list[Change]]]:
         """Yield what nobody wrote again, each with the edits since, unless it is to be kept; then it is forgotten."""
-        brought, self.brought = self.brought, {}
-        for path, edits in brought.items():
+        left_over, self.left_over = self.left_over, {}
+        for path, edits in left_over.items():
             if not keep(path):
                 yield path, list(edits.values())
 

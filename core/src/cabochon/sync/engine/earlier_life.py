@@ -42,7 +42,7 @@ class EarlierLife:
     def may_be_left(self) -> bool:
         """Whether there may be something to remove, in the engine or of what a backup brought."""
         journal = self._view.desired.journal
-        return bool(self.left_over) or (journal is not None and bool(journal.brought))
+        return bool(self.left_over) or (journal is not None and bool(journal.left_over))
 
     async def look(self) -> None:
         """Ask the engine, which this life has not filled, what is left over in it.
@@ -121,7 +121,7 @@ async def _taken_from_engine(
         desired.apply(change)
     desired.settle()
     if desired.journal is not None:
-        desired.journal.brought.update((change.path, {}) for change in changes if isinstance(change, SetData))
+        desired.journal.left_over.update((change.path, {}) for change in changes if isinstance(change, SetData))
     return len(changes)
 
 
@@ -137,7 +137,7 @@ def _disowned(desired: DesiredState, *, keep: Collection[DocumentPath]) -> list[
     if desired.journal is None:
         return []
     gone: list[DocumentPath] = []
-    for path, edits in desired.journal.forget_brought(keep=keep.__contains__):
+    for path, edits in desired.journal.forget_left_over(keep=keep.__contains__):
         if desired.document(path) is None:
             continue
         for change in (*desired.removing(path), *edits):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
+from typing import Self
 
 import anyio
 import structlog
@@ -17,23 +19,51 @@ from cabochon.documents.json_values import JsonError
 from cabochon.documents.off_loop import off_loop
 from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
 from cabochon.schemas import DataSourceEntry
+from cabochon.settings.core import CoreSettings
 from cabochon.settings.fetch_providers import no_fetcher
 from cabochon.sync.intake.turns import Turns
 from cabochon.sync.rules.failure_budget import FailureBudget
 from cabochon.urls import host_of, masked_url
 
-__all__ = ["FetchPool", "FetchRetry", "Fetched"]
+__all__ = ["FetchOptions", "FetchPool", "Fetched"]
 
 log = structlog.get_logger()
 
+_FOR_RETRIES = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FetchRetry:
-    """How often one fetch is tried before its deadline."""
+class FetchOptions:
+    """How much is fetched at once, and how often one fetch is tried before its deadline.
 
+    Attributes:
+        side_by_side: fetches at once.
+        attempts: tries of one fetch.
+        backoff: how long to wait between two of them.
+        budget: how often what failed may be tried again, all fetches together.
+    """
+
+    side_by_side: int = 6
     attempts: int = 5
     backoff: Backoff
     budget: FailureBudget = field(default_factory=lambda: FailureBudget(50))
+
+    @classmethod
+    def of(cls, settings: CoreSettings, random: Random) -> Self:
+        """Take the settings; `random` is where the jitter comes from."""
+        retry = settings.data_updater_conn_retry
+        first_s, longest_s = retry.wait_time.total_seconds(), retry.longest_wait.total_seconds()
+        return cls(
+            side_by_side=settings.fetching_worker_count,
+            attempts=retry.attempts,
+            backoff=Backoff(first_s=first_s, longest_s=longest_s, random=random),
+            budget=FailureBudget(settings.fetch_retries_per_second),
+        )
+
+    @property
+    def retries_side_by_side(self) -> int:
+        """How many fetches at once may be tries of what has failed before: the rest is for what is new."""
+        return max(1, self.side_by_side // _FOR_RETRIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +82,13 @@ class FetchPool:
         by_name: Mapping[str, Fetcher],
         by_scheme: Mapping[str, Fetcher],
         *,
-        side_by_side: int,
-        retry: FetchRetry,
+        options: FetchOptions,
         metrics: Metrics,
     ) -> None:
         self._by_name = by_name
         self._by_scheme = by_scheme
-        self._retry = retry
-        self._turns = Turns(side_by_side)
+        self._options = options
+        self._turns = Turns(options.side_by_side)
         self._metrics = metrics
         metrics.gauge("fetches.running", lambda: self._turns.taken)
 
@@ -76,7 +105,7 @@ class FetchPool:
         fetcher = self._choose(spec)
         last: FetchError | None = None
         with anyio.CancelScope(deadline=deadline):
-            for attempt in range(1, self._retry.attempts + 1):
+            for attempt in range(1, self._options.attempts + 1):
                 try:
                     return await _checked(spec, await self._once(fetcher, spec))
                 except FetchError as err:
@@ -86,11 +115,11 @@ class FetchPool:
                     last = FetchError(f"{masked_url(spec.url)}: {why}", url=masked_url(spec.url))
                 self._metrics.count("fetches.failed")
                 now = anyio.current_time()
-                self._retry.budget.failed(now)
-                wait = self._retry.backoff.wait_s(attempt, at_least_s=last.retry_after_s)
-                if not last.again or attempt == self._retry.attempts or now + wait >= deadline:
+                self._options.budget.failed(now)
+                wait = self._options.backoff.wait_s(attempt, at_least_s=last.retry_after_s)
+                if not last.again or attempt == self._options.attempts or now + wait >= deadline:
                     raise last
-                if self._retry.budget.has_one_in_s(now):
+                if self._options.budget.has_one_in_s(now):
                     # So much fails that this has to wait in the retry book.
                     raise last
                 log.debug(

@@ -11,7 +11,8 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from random import Random
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -27,6 +28,7 @@ from cabochon.documents import json_values
 from cabochon.documents.off_loop import off_loop
 from cabochon.errors import ReportError
 from cabochon.schemas import DataEntryReport, DataSourceEntry, DataUpdateReport, UpdateCallback
+from cabochon.settings.core import CoreSettings
 from cabochon.sync.bell import Bell
 from cabochon.sync.outcome.callback_register import CallbackRegister
 from cabochon.sync.outcome.outbox import Delivery, Outbox, Receiver
@@ -75,6 +77,17 @@ class ReportLimits:
     timeout_s: float = 10.0
     attempts: int = 10
     backoff: Backoff = field(default_factory=Backoff)
+
+    @classmethod
+    def of(cls, settings: CoreSettings, random: Random) -> Self:
+        """Take the settings; `random` is where the jitter comes from."""
+        return cls(
+            outbox_size=settings.report_outbox_size,
+            workers=settings.report_workers,
+            receivers=settings.report_receivers,
+            timeout_s=settings.report_timeout.total_seconds(),
+            backoff=Backoff(first_s=1.0, longest_s=60.0, random=random),
+        )
 
 
 class Reporting:
