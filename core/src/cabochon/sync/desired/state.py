@@ -67,6 +67,7 @@ class _NotRestored(Struct, frozen=True, gc=False):
         self.now.update(self.before)
 
 
+# size: one trie, with each question about it and each change of it; many are one line
 @dataclass(slots=True)
 class DesiredState:
     """The documents of one agent.

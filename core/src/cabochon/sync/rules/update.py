@@ -236,6 +236,7 @@ class Ending(Protocol):
         ...
 
 
+# size: what each of the scheduler's rules looks at, in one object, for thousands of them are walked at a time
 class Update:
     """Entries that take effect together, or, without entries, only a `record` for the log."""
 
