@@ -35,7 +35,7 @@ _PART: Mapping[str, Sequence[str]] = {
     "contract.hookspecs": ["hookimpl"],
     "contract.metrics": ["Durations", "Metrics"],
     "documents.json_patch": ["PatchOperation"],
-    "plugins.installed": ["InstalledPlugin", "Plugins", "Registered"],
+    "plugins.installed": ["InstalledPlugin", "PluginOffer", "Plugins"],
     "settings.core": ["CommaList", "Masked", "Seconds", "Settings", "load_settings"],
 }
 
@@ -68,7 +68,10 @@ def _offered(module: str) -> Sequence[str]:
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
-    return _PART.get(module, names)
+    part = _PART.get(module, names)
+    if missing := set(part) - set(names):
+        raise SystemExit(f"cabochon.{module} does not offer {', '.join(sorted(missing))}: change _PART in {__file__}")
+    return part
 
 
 def _tidy(text: str) -> str:

@@ -278,7 +278,7 @@ _HOMES = {
         "TransactionError",
         "UnsupportedOperationError",
     ),
-    "plugins.installed": ("InstalledPlugin", "Plugins", "PluginOffer"),
+    "plugins.installed": ("InstalledPlugin", "PluginOffer", "Plugins"),
     "settings.core": ("CommaList", "Masked", "Seconds", "Settings", "load_settings"),
     "transactions.changes": (
         "Change",
