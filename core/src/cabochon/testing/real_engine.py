@@ -18,10 +18,11 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,8 +33,7 @@ _PATIENCE_S = 20.0
 _LOOK_EVERY_S = 0.01
 # Below those that a system gives to outgoing connections: one of them could take the port while its engine is down.
 _PORTS = range(20_000, 32_768)
-# One after the other, so that none comes twice; each process from elsewhere. Not by `random`, which tests seed alike.
-_turns = count(secrets.randbelow(len(_PORTS)))
+_BLOCK = 400
 
 
 class NoEngineError(Exception):
@@ -90,12 +90,30 @@ class GoEngine:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens at."""
+    """Return a TCP port of 127.0.0.1 that nobody listens at, and that no other process gets from here."""
     while True:
-        port = _PORTS[next(_turns) % len(_PORTS)]
+        port = next(_ports())
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Take a block of ports for this process; one after the other, so that none comes again soon.
+
+    Between this and the engine's start a port looks free: processes that choose from the same ones would meet there.
+    """
+    starts = range(_PORTS.start, _PORTS.stop - _BLOCK, _BLOCK)
+    # Not by `random`, which tests seed alike.
+    turn = secrets.randbelow(len(starts))
+    for start in (*starts[turn:], *starts[:turn]):
+        with socket.socket() as claim, suppress(OSError):
+            claim.bind(("127.0.0.1", start))
+            # Open until the process ends, and with it the claim on the others of its block.
+            claim.detach()
+            return cycle(range(start + 1, start + _BLOCK))
+    return cycle(_PORTS)
 
 
 class RealEngine(ABC):
