@@ -66,6 +66,9 @@ async def test_commit_is_announced_for_its_folders(commits: Commits, tmp_path: P
         socket = await rig.subscriber("policy:deep")
         second = commits.commit({"deep/er/m.rego": "package b"})
         ((topic, _number, data),) = await socket.noted(1)
+        if data["new_policy_hash"] == first:
+            # It is served a moment before it is announced; on a busy machine we come between the two.
+            _, (topic, _number, data) = await socket.noted(2)
         assert "policy:deep" == topic
         assert {
             "old_policy_hash": first,
