@@ -5,8 +5,9 @@ Usage: worker.py NAME PYTEST-ARGUMENTS; an empty name changes nothing.
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -14,6 +15,9 @@ from types import CodeType, ModuleType
 
 import pytest
 from catalogue import MUTANTS, Mutant
+
+_COMPUTES_AT_MOST_S = 90
+"""The longest test takes half of that. Again and again: hypothesis plays once more what failed."""
 
 
 class _Loader(SourceFileLoader):
@@ -47,6 +51,22 @@ class _Finder(MetaPathFinder):
         return spec
 
 
+class _Deadline:
+    """Fails a test that computes for too long, in processor time: beside others on the machine a clock says nothing."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        signal.setitimer(signal.ITIMER_PROF, _COMPUTES_AT_MOST_S, _COMPUTES_AT_MOST_S)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _too_long(*_: object) -> None:
+    pytest.fail(f"Timeout: {_COMPUTES_AT_MOST_S} s of processor time")
+
+
 def main(name: str, *arguments: str) -> int:
     """Return pytest's exit code."""
     for mutant in MUTANTS:
@@ -54,7 +74,8 @@ def main(name: str, *arguments: str) -> int:
             if mutant.module in sys.modules:
                 raise SystemExit(f"{mutant.module} is loaded already")
             sys.meta_path.insert(0, _Finder(mutant))
-    return pytest.main(list(arguments))
+    signal.signal(signal.SIGPROF, _too_long)
+    return pytest.main(list(arguments), plugins=[_Deadline()])
 
 
 if __name__ == "__main__":
