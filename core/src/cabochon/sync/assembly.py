@@ -22,7 +22,6 @@ from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import ChangeCompiler
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.engine.access import EngineAccess
-from cabochon.sync.engine.by_value import ValueWriter
 from cabochon.sync.engine.committer import Committer
 from cabochon.sync.engine.contact import Contact
 from cabochon.sync.engine.earlier_life import EarlierLife
@@ -33,6 +32,7 @@ from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refill import Refill
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.update_ends import UpdateEnds
+from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.intake.arrivals import Arrivals
 from cabochon.sync.intake.base_data import BaseData
@@ -200,7 +200,7 @@ class Assembly:  # size: one attribute for each part of the sync
         values = ValueWriter(self.view, self.panel, compiler, sender)
         engine = EngineAccess(
             view=self.view,
-            contact=Contact(self._backoff(0.1, 2.0), self.metrics),
+            contact=Contact(self._random, self.metrics),
             panel=self.panel,
             compiler=compiler,
             sender=sender,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cabochon.sync.desired.compiler import ChangeCompiler
-from cabochon.sync.engine.by_value import ValueWriter
 from cabochon.sync.engine.contact import Contact
 from cabochon.sync.engine.earlier_life import EarlierLife
 from cabochon.sync.engine.listeners import ListenerPanel
 from cabochon.sync.engine.sender import EngineSender
+from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
 
 __all__ = ["EngineAccess"]

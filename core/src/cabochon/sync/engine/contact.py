@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import ClassVar
 
 import anyio
@@ -15,6 +16,10 @@ from cabochon.errors import StoreUnavailableError
 __all__ = ["Away", "Contact", "Here", "NotMet"]
 
 log = structlog.get_logger()
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
+"""An engine that is back is noticed within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,15 @@ class Here:
 
 
 class Contact:
-    """The contact to one engine, from one answer, or lack of one, to the next.
+    """The contact to one engine, from one answer, or lack of one, to the next; `random` is where the jitter comes from.
 
     Attributes:
         state: how it stands.
         looked_at: when the engine was last seen to hold our state, in seconds of the event loop's clock.
     """
 
-    def __init__(self, backoff: Backoff, metrics: Metrics) -> None:
-        self._backoff = backoff
+    def __init__(self, random: Random, metrics: Metrics) -> None:
+        self._backoff = Backoff(first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S, random=random)
         self._metrics = metrics
         self.state: NotMet | Away | Here = NotMet()
         self.looked_at = 0.0

@@ -14,7 +14,7 @@ from cabochon.documents.path import DocumentPath
 from cabochon.documents.path_index import PathIndex
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.desired.state import DesiredState
-from cabochon.sync.engine.by_value import ValueWriter
+from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Change, DeleteData, SetData
 

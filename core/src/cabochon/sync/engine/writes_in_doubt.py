@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cabochon.errors import StateLostError, StoreRejectedError
-from cabochon.sync.engine.by_value import ValueWriter
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineAway
+from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.rules.commit_parts import Part
 from cabochon.sync.rules.update import Entry, EntryState
