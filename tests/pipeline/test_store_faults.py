@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import anyio
 import msgspec
 import pytest
 
-from cabochon import Changes, CommitResult, DataUpdateReceived, Marker, SetData
+from cabochon import AnswerLostError, Changes, CommitResult, DataUpdateReceived, Marker, SetData, StoreRejectedError
 from cabochon.schemas import DataUpdate
+from cabochon.transactions.commit_result import Blame, Refused
 from cabochon_mock_store import MockPolicyStore
 
 from .conftest import Start
@@ -74,6 +77,67 @@ async def test_inline_data_that_is_no_text_is_refused(start: Start, method: str)
         failed = running.pipeline.log.data.last_failed
         assert failed is not None
         assert "not UTF-8" in failed.error
+
+
+class _Wrong(MockPolicyStore):
+    """Answers about something else, twice, when it meets a poisonous document."""
+
+    answers: ClassVar[list[CommitResult]] = []
+
+    async def commit(self, changes: Changes) -> CommitResult:
+        if any(isinstance(change, SetData) and b"poison" in change.value for change in changes.flat()):
+            return self.answers[0]
+        return await super().commit(changes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CommitResult((Refused(StoreRejectedError("no")),), blame=Blame(5, 0), state=Refused(StoreRejectedError("no"))),
+        CommitResult((Refused(StoreRejectedError("no")),), blame=Blame(0, 9), state=Refused(StoreRejectedError("no"))),
+        CommitResult(()),
+    ],
+    ids=["write", "change", "outcomes"],
+)
+async def test_answer_about_another_commit_is_no_answer(start: Start, answer: CommitResult) -> None:
+    """
+    A wrong blame, or a missing outcome, costs one entry and not the agent; what did not land does not count as landed.
+    """
+    _Wrong.answers = [answer]
+    async with start(store=_Wrong) as running:
+        await running.publish("bad", {"dst_path": "/bad", "data": {"v": "poison"}})
+        await running.publish("good", {"dst_path": "/good", "data": {"v": 1}})
+        await running.until(lambda: running.engine.get("/good"), "the good one")
+        await running.until(lambda: running.pipeline.log.data.failed, "the refusal")
+
+        assert ["/bad"] == [str(path) for path in running.pipeline.log.out_of_sync]
+
+
+class _Unwell(MockPolicyStore):
+    """Raises what a question's contract does not know, once told to."""
+
+    broken = False
+
+    async def read_marker(self) -> Marker | None:
+        if _Unwell.broken:
+            msg = "the connection was cut"
+            raise AnswerLostError(msg)
+        return await super().read_marker()
+
+
+async def test_question_that_fails_in_any_way_is_no_answer(start: Start) -> None:
+    """
+    The engine counts as away until it answers again; the agent goes on.
+    """
+    async with start(store=_Unwell, probe_interval=0.05) as running:
+        await running.publish("one", {"dst_path": "/one", "data": {"v": 1}})
+        await running.ended("one")
+        try:
+            _Unwell.broken = True
+            await running.until(lambda: not running.pipeline.log_now().ready, "away")
+        finally:
+            _Unwell.broken = False
+        await running.until(lambda: running.pipeline.log_now().ready, "back")
 
 
 class _Counting(MockPolicyStore):

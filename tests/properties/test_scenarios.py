@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from .checks import play
 from .scenarios import Fetch, Plan, Reconnect, Scenario, Send, Trouble, calm, picky, stormy
 
+pytestmark = pytest.mark.timeout(400)
+"""Much to compute: on a machine that does other work it takes minutes."""
+
 many = settings(max_examples=5 * settings().max_examples)
 
 

@@ -148,3 +148,21 @@ def test_peer_hash_is_empty_where_python_can_not_read(raw: bytes) -> None:
     A document that Python can't read has no hash, and stops no report.
     """
     assert json_values.peer_hash(raw) == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b'{"a": 1, "b": [true]}', b'{"b":[true],"a":1.0}', True),
+        (b'{"a": true}', b'{"a": 1}', False),
+        (b"[0]", b"[false]", False),
+        (b"[1]", b"[1, 2]", False),
+        (b'{"a": null}', b"{}", False),
+        (b"[" * 900 + b"]" * 900, b"[" * 900 + b"]" * 900, True),
+    ],
+)
+def test_values_are_compared_as_json_has_them(*, one: bytes, other: bytes, same: bool) -> None:
+    """
+    Numbers by their value, and a boolean is no number.
+    """
+    assert same is json_values.same(one, other)

@@ -139,3 +139,34 @@ async def test_cancelled_appends_hold_up_nobody() -> None:
         disk.gate.set()
     assert ["e"] == told
     assert [2] == list(await batches.append("f", 1))
+
+
+async def test_append_is_cancelled_though_another_write_took_it_along() -> None:
+    """
+    The caller goes, the write goes on: it can't be called back.
+    """
+    disk = Disk()
+    scopes: dict[int, anyio.CancelScope] = {}
+    writers: list[int] = []
+
+    async def write(items: Sequence[str]) -> int:
+        writers.append(anyio.get_current_task().id)
+        return await disk.write(items)
+
+    batches = AppendBatches(write)
+
+    async def append(item: str) -> None:
+        with anyio.CancelScope() as scope:
+            scopes[anyio.get_current_task().id] = scope
+            await batches.append(item, 1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(append, "a")
+        tasks.start_soon(append, "b")
+        await disk.begun.wait()
+        (scope,) = (scope for task, scope in scopes.items() if task not in writers)
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        disk.gate.set()
+
+    assert (True, ["a", "b"]) == (scope.cancelled_caught, sorted(item for write in disk.writes for item in write))

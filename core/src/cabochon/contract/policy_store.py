@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["PolicyStore", "PolicyStoreType", "StoreTraits"]
 
 
-# ------------------------------------------------------------------------------------------------ what is written
-# `gc=False`: these hold nothing that could point back at them, and there may be many of them.
-
-
-# ------------------------------------------------------------------------------------------------ what became of it
-
-
-# ------------------------------------------------------------------------------------------------ the store itself
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreTraits:
     """What a store declares about its engine.

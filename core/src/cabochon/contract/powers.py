@@ -90,7 +90,10 @@ class SupportsValidation(Protocol):
     """Policies can be judged before they are applied."""
 
     async def validate(self, policies: Mapping[str, str]) -> Sequence[PolicyProblem]:
-        """Return what is wrong with this whole set (id to source), nothing if it is good."""
+        """Return what is wrong with this whole set (id to source), nothing if it is good.
+
+        `StoreUnavailableError` if the engine does not answer.
+        """
         ...
 
 

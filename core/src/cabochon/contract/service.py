@@ -1,4 +1,4 @@
-"""What a plugin may add around the sync: long-running services, HTTP routes, commands."""
+"""Services: what a plugin lets run beside the sync for as long as the agent does."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ __all__ = [
     "guarded",
     "members",
     "peer_hash",
+    "same",
 ]
 
 T = TypeVar("T")
@@ -116,6 +117,30 @@ def decode(raw: bytes) -> JsonTree:
     except (JsonError, InvalidOperation):
         # No JSON at all, or a number that no sane document has: longer than 4,300 digits, or beyond 10^(10^18).
         return guarded(_decode_any_number, check(raw))
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Tell whether two raw JSON values are equal: the same numbers however written, and `true` is not 1.
+
+    Raises:
+        JsonError: one of them is no JSON.
+    """
+    pairs: list[tuple[JsonTree, JsonTree]] = [(decode(one), decode(other))]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, dict) and isinstance(b, dict):
+            a, b = cast("dict[str, JsonTree]", a), cast("dict[str, JsonTree]", b)
+            if a.keys() != b.keys():
+                return False
+            pairs.extend((a[key], b[key]) for key in a)
+        elif isinstance(a, list) and isinstance(b, list):
+            a, b = cast("list[JsonTree]", a), cast("list[JsonTree]", b)
+            if len(a) != len(b):
+                return False
+            pairs.extend(zip(a, b, strict=True))
+        elif isinstance(a, bool) is not isinstance(b, bool) or a != b:
+            return False
+    return True
 
 
 def _decode_any_number(raw: bytes) -> JsonTree:

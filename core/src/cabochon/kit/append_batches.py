@@ -56,7 +56,8 @@ class AppendBatches(Generic[T]):
                 if not mine.ended:
                     await self._write(self._taken())
         finally:
-            if not mine.ended:
+            # Cancelled: what another task's write has already taken along can't be called back.
+            if mine in self._waiting:
                 self._waiting.remove(mine)
         if mine.error is not None:
             raise type(mine.error)(*mine.error.args) from mine.error

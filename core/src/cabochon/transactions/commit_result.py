@@ -32,8 +32,6 @@ Outcome: TypeAlias = Applied | Refused | Unknown
 
 
 STATE = -1
-
-
 """In `Blame.write`: the guilty change is one of the listeners'."""
 
 

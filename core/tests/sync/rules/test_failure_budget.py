@@ -26,3 +26,15 @@ def test_debt_is_bounded() -> None:
     for _ in range(10_000):
         budget.failed(100.0)
     assert 4.0 < budget.has_one_in_s(100.0) < 5.0
+
+
+def test_small_budget_lets_something_be_tried_again_all_the_same() -> None:
+    """
+    One in ten seconds is one in ten seconds, and not none.
+    """
+    budget = FailureBudget(0.1)
+    budget.failed(100.0)
+    budget.failed(100.0)
+
+    assert 0.0 < budget.has_one_in_s(100.0) < 30.0
+    assert 0.0 == budget.has_one_in_s(140.0)

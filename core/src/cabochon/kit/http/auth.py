@@ -1,6 +1,6 @@
 """How we prove to an engine who we are, for plugins that reach theirs with httpx.
 
-The core itself neither imports this module nor depends on httpx: a plugin that uses it does.
+Nothing of the sync imports it: it needs the extra `cabochon[http]`.
 """
 
 from __future__ import annotations

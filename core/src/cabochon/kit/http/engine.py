@@ -1,6 +1,6 @@
 """One way to any engine that speaks HTTP: a pooled client whose failures say whether the engine may have done it.
 
-For plugins that reach theirs with httpx: the core itself neither imports this module nor depends on httpx.
+For plugins that reach theirs with httpx: nothing of the sync imports it, and it needs the extra `cabochon[http]`.
 """
 
 from __future__ import annotations

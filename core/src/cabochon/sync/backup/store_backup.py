@@ -121,7 +121,8 @@ class StoreBackup:
             return True
 
     def _state(self, view: EngineView) -> BackupState:
-        marker = view.life.marker if view.log.now.engine_current else None
+        # With writes put off it is newer than the engine, whatever marker that shows: it may hold our lost answer's.
+        marker = view.life.marker if view.log.now.engine_current and not view.put_off else None
         return BackupState(
             store=self.store,
             saved_at=self._wall(),

@@ -74,8 +74,14 @@ class ChangeCompiler:
         if put_off is not None:
             await self._check(changes)
             put_off.remember(entry.path)
-        for change in changes:
-            self._desired.apply(change, strict=put_off is not None)
+        mark = self._desired.mark if entry.method == "PATCH" else None
+        try:
+            for change in changes:
+                self._desired.apply(change, strict=put_off is not None)
+        except PatchFailedError:
+            if mark is not None:
+                self._desired.rollback_to(mark)
+            raise
         return changes
 
     async def _check(self, changes: Sequence[Change]) -> None:

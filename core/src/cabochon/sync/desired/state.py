@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -20,7 +21,7 @@ from cabochon.sync.desired.document import Document, Folded, fold
 from cabochon.sync.desired.journal import ChangeJournal
 from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
-__all__ = ["DesiredState"]
+__all__ = ["DesiredState", "Mark"]
 
 
 class _Node:
@@ -68,6 +69,15 @@ class _NotRestored(Struct, frozen=True, gc=False):
 
 
 # size: one trie, with each question about it and each change of it; many are one line
+class Mark(NamedTuple):
+    """How many changes of each kind are not settled yet."""
+
+    undo: int
+    claims: int
+    releases: int
+    touched: int
+
+
 @dataclass(slots=True)
 class DesiredState:
     """The documents of one agent.
@@ -125,6 +135,21 @@ class DesiredState:
             self._undo.pop().restore()
         self._claims.clear()
         self._releases.clear()
+
+    def rollback_to(self, mark: Mark) -> None:
+        """Take back every change since `mark` was returned; what came before it stays to be settled."""
+        while len(self._undo) > mark.undo:
+            self._undo.pop().restore()
+        del self._claims[mark.claims :]
+        del self._releases[mark.releases :]
+        if self.journal is not None:
+            self.journal.rollback_to(mark.touched)
+
+    @property
+    def mark(self) -> Mark:
+        """How far the changes since `settle` have come."""
+        touched = 0 if self.journal is None else self.journal.touched
+        return Mark(len(self._undo), len(self._claims), len(self._releases), touched)
 
     @property
     def pending(self) -> bool:

@@ -115,7 +115,7 @@ async def _taken_from_engine(
     ]
     for path, value in there.items():
         wanted = desired.read(path)
-        if wanted is None or not await off_loop(partial(_same, wanted), value):
+        if wanted is None or not await off_loop(partial(json_values.same, wanted), value):
             changes.append(SetData(path, value))
     for change in changes:
         desired.apply(change)
@@ -123,10 +123,6 @@ async def _taken_from_engine(
     if desired.journal is not None:
         desired.journal.left_over.update((change.path, {}) for change in changes if isinstance(change, SetData))
     return len(changes)
-
-
-def _same(wanted: bytes, there: bytes) -> bool:
-    return json_values.decode(wanted) == json_values.decode(there)
 
 
 def _disowned(desired: DesiredState, *, keep: Collection[DocumentPath]) -> list[DocumentPath]:

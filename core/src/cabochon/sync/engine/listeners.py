@@ -81,6 +81,8 @@ class ListenerPanel:
     def ended(self, records: Sequence[TransactionRecord], now: TransactionLog) -> None:
         """Pass on that transactions have ended; never waits."""
         for name, mailbox in self._mailboxes.items():
+            if name not in self._active:
+                continue
             for record in records:
                 if len(mailbox.waiting) >= _ENDED_BUFFER:
                     self._metrics.count("listeners.missed")

@@ -65,7 +65,7 @@ class PolicyWriter:
 
         Raises:
             StoreRejectedError: the engine refuses them; what was in force stays.
-            EngineAway: no answer within the deadline, which is longer for many policies.
+            EngineAway: no answer within the deadline, which is longer for many policies, or the store broke.
         """
         if self.store.traits.policy_unit == "none" and changes:
             msg = "this policy store takes no policies; set OPAL_POLICY_UPDATER_ENABLED=False"
@@ -107,7 +107,12 @@ class PolicyWriter:
 
     async def _validate(self, policies: dict[str, str]) -> None:
         if isinstance(self.store, SupportsValidation):
-            problems = await self.store.validate(policies)
+            try:
+                with anyio.fail_after(self.timeout_s + _SLOWEST_POLICY_S * len(policies)):
+                    problems = await self.store.validate(policies)
+            except Exception as err:
+                # Whatever a store raises in place of an answer: it is asked again.
+                raise EngineAway(err) from err
             if problems:
                 msg = "; ".join(f"{p.id}:{p.row or '?'}: {p.message}" for p in problems)
                 raise StoreRejectedError(msg, path=problems[0].id)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from cabochon.contract.policy_store import PolicyStore
 from cabochon.contract.powers import SupportsMarker, SupportsOwnership, SupportsReadBack, SupportsRestartToken
 from cabochon.documents.path import DocumentPath
-from cabochon.errors import PolicyStoreError, StoreUnavailableError
+from cabochon.errors import StoreUnavailableError
 from cabochon.transactions.changes import Marker
 
 __all__ = ["EngineQuestions"]
@@ -58,7 +58,7 @@ class EngineQuestions:
 async def _asked(question: Callable[[], Awaitable[T]]) -> T:
     try:
         return await question()
-    except PolicyStoreError:
+    except StoreUnavailableError:
         raise
     except Exception as err:
         msg = f"the policy store failed with {type(err).__name__}: {err}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import partial
 
 import anyio
 
 from cabochon.documents import json_values
+from cabochon.documents.off_loop import off_loop
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.engine.access import EngineAccess
@@ -111,7 +113,7 @@ class Refill:
                 there = await self._view.ask.read_back(path)
             if there is None:
                 continue
-            if wanted is not None and json_values.decode(wanted) == json_values.decode(there):
+            if wanted is not None and await off_loop(partial(json_values.same, wanted), there):
                 del refused[path]
             else:
                 await self._values.one(DeleteData(path))

@@ -12,7 +12,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.errors import AnswerLostError, StateLostError, StoreRejectedError, StoreUnavailableError
 from cabochon.sync.engine.view import EngineView
 from cabochon.transactions.changes import Change, Changes, Guard, SetData, Write
-from cabochon.transactions.commit_result import Applied, CommitResult
+from cabochon.transactions.commit_result import STATE, Applied, CommitResult
 
 __all__ = ["EngineAway", "EngineSender"]
 
@@ -138,7 +138,7 @@ class EngineSender:
     async def _once(self, changes: Changes, deadline: float) -> CommitResult | StoreUnavailableError | _Broke:
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
-                return await self._view.store.commit(changes)
+                return _checked(changes, await self._view.store.commit(changes))
         except (AnswerLostError, TimeoutError) as err:
             # Before what says that nothing has landed: an unanswered request may be both.
             log.warning("commit.answer_lost", error=str(err) or "no answer before the deadline")
@@ -173,6 +173,25 @@ class EngineSender:
                 msg = "the engine does not hold the marker that was left in it"
                 raise StateLostError(msg)
             return False
+
+
+def _checked(changes: Changes, result: CommitResult) -> CommitResult:
+    """Return a store's answer.
+
+    Raises:
+        ValueError: it is not about this commit.
+    """
+    if len(result.outcomes) != len(changes.writes):
+        msg = f"its answer has {len(result.outcomes)} outcomes for {len(changes.writes)} writes"
+        raise ValueError(msg)
+    if (blame := result.blame) is not None:
+        blamed = changes.state if blame.write == STATE else ()
+        if 0 <= blame.write < len(changes.writes):
+            blamed = changes.writes[blame.write].changes
+        if not 0 <= blame.change < len(blamed):
+            msg = f"its answer blames {blame}, which was not in the commit"
+            raise ValueError(msg)
+    return result
 
 
 def _size_bytes(changes: Changes) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import anyio
 import structlog
 
+from cabochon.backoff import Backoff
 from cabochon.contract.update_source import UpdateSource
 from cabochon.errors import SourceError
 from cabochon.sync.bell import Bell
@@ -35,6 +37,7 @@ class Acknowledgements:
         self._open: deque[list[Any]] = deque()
         self._ready: Any = None
         self._bell = Bell()
+        self._backoff = Backoff(longest_s=60)
 
     def expect(self, position: object) -> Callable[[str | None], None]:
         """Take note of a position; call what is returned when its update has ended, with the error or None.
@@ -65,6 +68,7 @@ class Acknowledgements:
 
     async def run(self) -> None:
         """Acknowledge, until cancelled; only the newest position matters."""
+        tries = 0
         while self._wanted:
             await self._bell.answered()
             position, self._ready = self._ready, None
@@ -72,3 +76,10 @@ class Acknowledgements:
                 await asked(partial(self._source.acknowledge, position), within_s=_TIMEOUT_S)
             except SourceError as err:
                 log.warning("update_source.acknowledge_failed", error=str(err))
+                if self._ready is None:
+                    self._ready = position
+                tries += 1
+                await anyio.sleep(self._backoff.wait_s(tries))
+                self._bell.ring()
+            else:
+                tries = 0

@@ -45,15 +45,15 @@ class Connectivity:
 
         When this returns, the source is closed. Fetches of updates that had arrived before come to their end.
         """
-        if self.disabled:
-            return False
-        self._enabled = anyio.Event()
-        log.warning("connectivity.disabled")
-        for scope in self._scopes:
-            scope.cancel()
+        changes = not self.disabled
+        if changes:
+            self._enabled = anyio.Event()
+            log.warning("connectivity.disabled")
+            for scope in self._scopes:
+                scope.cancel()
         while self._scopes:
             await self._left.answered()
-        return True
+        return changes
 
     async def enable(self) -> bool:
         """Follow the source again, from its next connection on; return False if it is so already."""

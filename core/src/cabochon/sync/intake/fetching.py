@@ -127,6 +127,8 @@ class FetchPool:
                 )
                 await anyio.sleep(wait)
         # Only the deadline leads here: the loop returns or raises.
+        self._metrics.count("fetches.failed")
+        self._options.budget.failed(anyio.current_time())
         why = f" (before that: {last})" if last is not None else ""
         msg = f"{masked_url(spec.url)} did not answer before the deadline of the update{why}"
         raise FetchTimeoutError(msg, url=masked_url(spec.url))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -149,7 +149,7 @@ class FollowUps:
         self.metrics = metrics
         self._clock = clock
         self._engine_back = engine_back
-        self._put_off: dict[tuple[Entry | DocumentPath, Reported | None], tuple[Entry, Reported]] = {}
+        self._put_off = _PutOffEntries()
 
     def follow(self, entry: Entry, reported: Reported) -> None:
         """See to it that an entry which is not in force gets there."""
@@ -161,11 +161,13 @@ class FollowUps:
             reported.wait_for_one()
             self._enter(FailedEntry(entry, cause, entry.update.origin, reported), retry_after_s=_retry_after(entry))
             self.retries.ring()
-        elif entry.error is not None:
+        elif entry.error is not None and entry.state is not EntryState.MOOT:
             reported.lose_one()
 
     def tried_again(self, entry: Entry, failed: FailedEntry[Reported]) -> None:
-        """Take note of how another try of a failed entry went."""
+        """Take note of how another try of a failed entry went; nobody waits for one that was given up meanwhile."""
+        if not failed.kept:
+            return
         if entry.state is EntryState.SAVED:
             self.book.settled(failed)
             for one in failed.everyone:
@@ -190,8 +192,8 @@ class FollowUps:
 
     def restored(self, paths: Collection[DocumentPath]) -> None:
         """The engine is back and holds these paths: publishers of what was put off get their follow-up."""
-        put_off, self._put_off = self._put_off, {}
-        for entry, owner in put_off.values():
+        put_off, self._put_off = self._put_off, _PutOffEntries()
+        for entry, owner in put_off:
             if entry.spec is not None:
                 owner.settle_one(EntryResult(entry.spec, fetched=True, saved=True, raw=entry.raw))
         if paths:
@@ -200,11 +202,11 @@ class FollowUps:
 
     def refused(self, tops: Mapping[DocumentPath, StoreRejectedError]) -> None:
         """The engine is back and refuses what was put off around these paths: it counts as refused from now on."""
-        for key, (entry, owner) in list(self._put_off.items()):
+        for entry, owner in list(self._put_off):
             error = next((error for top, error in tops.items() if top.overlaps(entry.path)), None)
             if error is None:
                 continue
-            del self._put_off[key]
+            self._put_off.remove(entry, owner)
             entry.refuse(error)
             self.metrics.count("writes.refused")
             log.warning("data_update.refused", update_id=entry.update.id, dst_path=str(entry.path), error=str(error))
@@ -213,26 +215,21 @@ class FollowUps:
 
     def _wait_for_the_engine(self, entry: Entry, reported: Reported) -> None:
         reported.wait_for_one()
-        # Without reports only the newest at a path counts, should the engine refuse it: it is tried again. With them,
-        # one try may be that of several updates.
-        key = (entry, reported) if self.reporting.enabled else (entry.path, None)
-        if (older := self._put_off.pop(key, None)) is not None:
-            older[1].no_longer_wait_for_one()
-        elif len(self._put_off) >= _PUT_OFF_AT_MOST:
-            dropped, owner = self._put_off.pop(next(iter(self._put_off)))
+        if (full := self._put_off.add(entry, reported)) is not None:
+            dropped, owner = full
             owner.no_longer_wait_for_one()
             owner.lose_one()
             self.metrics.count("reports.follow_ups_dropped")
             log.warning("report.follow_up_dropped", update_id=dropped.update.id, why="too many wait for the engine")
-        self._put_off[key] = (entry, reported)
 
     def _enter(self, failed: FailedEntry[Reported], *, retry_after_s: float | None = None) -> None:
         """Enter a failed entry into the book, and give up those that have to go for it."""
         for dropped in self.book.add(failed, self._clock(), retry_after_s=retry_after_s):
-            dropped.owner.no_longer_wait_for_one()
-            dropped.owner.lose_one()
-            self.metrics.count("retries.dropped")
-            log.error("data_update.given_up", update_id=dropped.entry.update.id, why="too many entries have failed")
+            for one in dropped.everyone:
+                one.owner.no_longer_wait_for_one()
+                one.owner.lose_one()
+                self.metrics.count("retries.dropped")
+                log.error("data_update.given_up", update_id=one.entry.update.id, why="too many entries have failed")
 
     def _make_moot(self, moot: Sequence[FailedEntry[Reported]]) -> None:
         for failed in moot:
@@ -242,6 +239,40 @@ class FollowUps:
                 entry = one.entry
                 if entry.spec is not None:
                     one.owner.settle_one(EntryResult(entry.spec, entry.fetched, saved=True, raw=entry.raw))
+
+
+class _PutOffEntries:
+    """Entries that wait for the engine, each with whom its end concerns; one try may be that of several updates."""
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[Entry, Reported], None] = {}
+        self._newest: dict[DocumentPath, tuple[Entry, Reported]] = {}
+        self._older: dict[tuple[Entry, Reported], None] = {}
+        """Those after which another came at the same path: they go first when there are too many."""
+
+    def __iter__(self) -> Iterator[tuple[Entry, Reported]]:
+        return iter(self._all)
+
+    def add(self, entry: Entry, owner: Reported) -> tuple[Entry, Reported] | None:
+        """Add one; return the one that has to go for it, if any."""
+        one = (entry, owner)
+        if (before := self._newest.get(entry.path)) is not None:
+            self._older[before] = None
+        self._all[one] = None
+        self._newest[entry.path] = one
+        if len(self._all) <= _PUT_OFF_AT_MOST:
+            return None
+        dropped = next(iter(self._older or self._all))
+        self.remove(*dropped)
+        return dropped
+
+    def remove(self, entry: Entry, owner: Reported) -> None:
+        """Take one out."""
+        one = (entry, owner)
+        del self._all[one]
+        self._older.pop(one, None)
+        if self._newest.get(entry.path) == one:
+            del self._newest[entry.path]
 
 
 def _result(entry: Entry) -> EntryResult:

@@ -15,7 +15,7 @@ class FailureBudget:
 
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
-        self._most = per_s * _SAVED_UP_S
+        self._most = max(1.0, per_s * _SAVED_UP_S)
         self._left = self._most
         self._at = 0.0
 
