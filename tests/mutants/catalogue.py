@@ -188,7 +188,7 @@ MUTANTS = (
     Mutant(
         "be in sync without a document that is not taken back",
         "cabochon.sync.engine.refill",
-        "        view.desired.restored_but(refused)\n",
+        "        view.desired.not_restored.restored_but(refused)\n",
         "",
         ("test_rule_09_a_document",),
     ),

@@ -209,7 +209,8 @@ class CoreSettings(DiscoverySettings, LogSettings):
     report_outbox_size: int = Field(
         default=10_000,
         validation_alias="OPAL_REPORT_OUTBOX_SIZE",
-        description="Reports waiting for delivery at most; beyond that one of the receiver with most is dropped, logged and counted.",
+        description="Reports waiting for delivery at most; beyond that one of the receiver with most is dropped, logged"
+        " and counted.",
         ge=1,
     )
     report_workers: int = Field(

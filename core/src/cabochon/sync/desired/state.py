@@ -7,7 +7,7 @@ Every change can be taken back until `settle`, which is how a refused commit lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from cabochon.documents.path import ROOT, DocumentPath
 from cabochon.errors import PatchFailedError
 from cabochon.sync.desired.document import Document, Folded, fold
 from cabochon.sync.desired.journal import ChangeJournal
+from cabochon.sync.desired.not_restored import NotRestored
 from cabochon.transactions.changes import Change, DeleteData, PatchData, SetData
 
 __all__ = ["DesiredState", "Mark"]
@@ -68,7 +69,6 @@ class _NotRestored(Struct, frozen=True, gc=False):
         self.now.update(self.before)
 
 
-# size: one trie, with each question about it and each change of it; many are one line
 class Mark(NamedTuple):
     """How many changes of each kind are not settled yet."""
 
@@ -90,7 +90,7 @@ class DesiredState:
 
     owned_facts: bool = False
     journal: ChangeJournal | None = None
-    _not_restored: dict[DocumentPath, str] = field(default_factory=dict[DocumentPath, str])
+    not_restored: NotRestored = field(default_factory=NotRestored)
     _root: _Node = field(default_factory=_Node)
     _undo: list[_Content | _Child | _NotRestored] = field(default_factory=list["_Content | _Child | _NotRestored"])
     _claims: list[DocumentPath] = field(default_factory=list[DocumentPath])
@@ -196,10 +196,10 @@ class DesiredState:
 
     def _written(self, path: DocumentPath) -> None:
         """Take note that whatever was not restored at `path` and below it is wanted no more."""
-        if self._not_restored:
-            self._undo.append(_NotRestored(self._not_restored, dict(self._not_restored)))
-            for place in [place for place in self._not_restored if path.covers(place)]:
-                del self._not_restored[place]
+        if self.not_restored:
+            self._undo.append(_NotRestored(self.not_restored, dict(self.not_restored)))
+            for place in [place for place in self.not_restored if path.covers(place)]:
+                del self.not_restored[place]
 
     def _delete(self, path: DocumentPath) -> None:
         holder, depth = self._holder(path)
@@ -291,25 +291,6 @@ class DesiredState:
                 self.journal.removed(place)
         self.settle()
 
-    # ------------------------------------------------------------------------------- what the engine does not take back
-
-    @property
-    def not_restored(self) -> Mapping[DocumentPath, str]:
-        """The documents that the engine should hold and refused when it was filled with them again, and why.
-
-        One that is written as a whole since, or removed, is not among them any more.
-        """
-        return self._not_restored
-
-    def restored_but(self, refused: Mapping[DocumentPath, Exception]) -> None:
-        """Take note that the engine holds all it should but what it refused."""
-        self._not_restored.clear()
-        self.refused_too(refused)
-
-    def refused_too(self, refused: Mapping[DocumentPath, Exception]) -> None:
-        """Take note of more that the engine refused."""
-        self._not_restored.update((path, str(error)) for path, error in refused.items())
-
     # -------------------------------------------------------------------------------------------------- reading
 
     def document(self, path: DocumentPath) -> Document | None:
@@ -345,21 +326,6 @@ class DesiredState:
             return None if found is json_tree.MISSING else json_values.encode(found)
         top = None if self.owned_facts else self._find(path)
         return None if top is None else _compose(top, folded)
-
-    def bringing_back(self, path: DocumentPath) -> list[Change]:
-        """Return the changes that bring back what is at `path` now, and what a write there takes away, by value."""
-        if self.owned_facts:
-            return [DeleteData(path), *self._as_written(self.owned(path))]
-        value = self.read(path)
-        return [DeleteData(path) if value is None else SetData(path, value)]
-
-    def removing(self, path: DocumentPath) -> list[Change]:
-        """Return the changes that remove the document at `path`; with facts, what paths below it own stays."""
-        return [DeleteData(path), *self._as_written(place for place in self.owned(path) if place != path)]
-
-    def _as_written(self, places: Iterable[DocumentPath]) -> list[Change]:
-        values = ((place, self.read(place)) for place in places)
-        return [SetData(place, value) for place, value in values if value is not None]
 
     def replace_document(self, path: DocumentPath, seen: Document, value: bytes | None) -> None:
         """Put a folded document in place of the one it was folded from, unless that has changed meanwhile."""

@@ -12,6 +12,7 @@ from cabochon.documents import json_values
 from cabochon.documents.off_loop import off_loop
 from cabochon.documents.path import DocumentPath
 from cabochon.documents.path_index import PathIndex
+from cabochon.sync.desired.bringing_back import removing
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.engine.value_writer import ValueWriter
@@ -82,7 +83,7 @@ class EarlierLife:
             return
         gone = [path for path in self.left_over if view.desired.document(path) is None]
         refused = await self._writer.documents([path for path in gone if view.desired.holder(path) is None])
-        view.desired.refused_too(refused)
+        view.desired.not_restored.refused_too(refused)
         # They are on the engine's list until the last of them is gone.
         await self._writer.state(releases=[path for path in gone if path not in refused])
         log.info("engine.earlier_life_removed", paths=len(gone))
@@ -136,7 +137,7 @@ def _disowned(desired: DesiredState, *, keep: Collection[DocumentPath]) -> list[
     for path, edits in desired.journal.forget_left_over(keep=keep.__contains__):
         if desired.document(path) is None:
             continue
-        for change in (*desired.removing(path), *edits):
+        for change in (*removing(desired, path), *edits):
             desired.apply(change)
         gone.append(path)
     desired.settle()

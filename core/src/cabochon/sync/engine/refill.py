@@ -62,7 +62,7 @@ class Refill:
         if again := self._take_back(refused):
             refused |= await self._values.documents(again)
         await self._see_what_is_there(refused)
-        view.desired.restored_but(refused)
+        view.desired.not_restored.restored_but(refused)
         view.log.filled(view.put_off.writes, alone=not self._earlier.left_over)
         await self._values.state()
         self.content = Content.WHOLE
@@ -72,7 +72,7 @@ class Refill:
     async def restore_refused(self) -> None:
         """Write what the engine refused when it was filled once more, for policies have changed."""
         desired = self._view.desired
-        desired.restored_but(await self._values.documents(list(desired.not_restored)))
+        desired.not_restored.restored_but(await self._values.documents(list(desired.not_restored)))
         self._view.log.tried_to_restore()
         await self._values.state()
 

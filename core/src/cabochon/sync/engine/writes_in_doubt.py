@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cabochon.errors import StateLostError, StoreRejectedError
+from cabochon.sync.desired.bringing_back import bringing_back
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.value_writer import ValueWriter
@@ -48,7 +49,7 @@ class WritesInDoubt:
     ) -> WriteInDoubt:
         """Return a write that is in doubt, before it is taken into the desired state."""
         alive = list(dict.fromkeys(entries))
-        before = [change for entry in alive for change in self._view.desired.bringing_back(entry.path)]
+        before = [change for entry in alive for change in bringing_back(self._view.desired, entry.path)]
         return WriteInDoubt(part, alive, before, suspects)
 
     def save(self, entries: Iterable[Entry], suspects: Mapping[Entry, StoreRejectedError]) -> None:
