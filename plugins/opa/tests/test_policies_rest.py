@@ -457,3 +457,31 @@ async def test_validate_judges_no_set_that_others_policies_belong_to(opa: RealOp
         assert {"theirs.rego", "use.rego"} == set(held(opa))
         put(opa, "authz.rego", "package system.authz\n\ndefault allow := true")
         assert [] == await removing.validate({"use.rego": USE})
+
+
+@pytest.mark.parametrize("package", ["system.opal", "system.opal.more", "system.cabochon", "system"])
+async def test_packages_of_the_agent_are_refused_by_name(opa: RealOpa, package: str) -> None:
+    """
+    A repository that has one would say what the agent is to say; what was in force stays.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await delivery.put_one(HEALTH, "package system.opal\n\ndefault ready := true")
+        await replace(delivery, {"lib.rego": LIB})
+        with pytest.raises(StoreRejectedError, match=r"theirs\.rego: the package system\S* is the agent's own"):
+            await delivery.write([SetPolicy("theirs.rego", f"package {package}\n\nready := false")])
+
+    assert {"lib.rego", HEALTH} == held(opa).keys()
+
+
+async def test_other_packages_of_the_system_are_everyones(opa: RealOpa) -> None:
+    """
+    `system.authz` is OPA's own way to be told who may ask it; `system.health` is too, where the agent keeps none.
+    """
+    async with connected(opa) as client:
+        delivery = RestDelivery(client)
+        await delivery.put_one(HEALTH, "package system.opal\n\ndefault ready := true")
+        policies = {f"{name}.rego": f"package system.{name}\n\nlive := true" for name in ("authz", "health")}
+        await replace(delivery, policies)
+
+    assert {*policies, HEALTH} == held(opa).keys()

@@ -14,6 +14,8 @@ from cabochon.transactions.changes import DeletePolicy, PolicyChange, ReplacePol
 from cabochon_opa.client import OpaClient, RequestUnansweredError
 from cabochon_opa.policies.check import PolicyCheck
 from cabochon_opa.policies.known_policies import KnownPolicies
+from cabochon_opa.policies.order import outline
+from cabochon_opa.policies.own_packages import check_packages
 from cabochon_opa.policies.paths_to_ignore import PathsToIgnore
 from cabochon_opa.policies.policies_of_others import OpaPolicies, PoliciesOfOthers
 from cabochon_opa.policies.policy_api import PolicyApi
@@ -22,6 +24,8 @@ from cabochon_opa.policies.transition import Refusals, Transition
 __all__ = ["RestDelivery"]
 
 log = structlog.get_logger()
+
+_BOOKKEEPING = ("system", "cabochon")
 
 
 class RestDelivery:
@@ -53,6 +57,8 @@ class RestDelivery:
         self._singles = KnownPolicies(self._api)
         self._ignored = ignored or PathsToIgnore(())
         self._reserved = frozenset(reserved)
+        self._own_packages: set[tuple[str, ...]] = {_BOOKKEEPING}
+        """Packages of what `put_one` writes, and the agent's own data: a policy of the repository in one is refused."""
         self._own = set(reserved)
         self._others = PoliciesOfOthers(self._api, ignored=self._ignored, own=self._own, keep=keep_others)
         self._check = check
@@ -111,6 +117,7 @@ class RestDelivery:
             StoreUnavailableError: see `OpaClient.ask`.
         """
         self._own.add(policy_id)
+        self._own_packages.add(outline(source).package)
         if self._singles.get(policy_id) != source:
             refused = await self._singles.write(policy_id, source)
             if refused is not None:
@@ -178,6 +185,10 @@ class RestDelivery:
                 raise StoreRejectedError(
                     f"{policy_id} is where the healthcheck policy goes: give yours another name", path=policy_id
                 )
+        check_packages(
+            {policy_id: source for policy_id, source in wanted.items() if policy_id not in self._ignored},
+            self._own_packages,
+        )
         return {
             policy_id: source
             for policy_id, source in wanted.items()
