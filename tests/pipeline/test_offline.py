@@ -318,19 +318,34 @@ async def test_file_that_can_not_be_written_stops_the_start(tmp_path: Path) -> N
             pass
 
 
-async def test_file_that_is_no_backup_is_moved_aside(tmp_path: Path) -> None:
+async def test_damaged_backup_is_moved_aside(tmp_path: Path) -> None:
     """
     One clear line, the file is kept under another name, and the agent goes on without it.
     """
     path = tmp_path / "backup.db"
-    path.write_bytes(b"no backup " * 1000)
+    await first_life(MockEngine(), path)
+    whole = path.read_bytes()
+    path.write_bytes(damaged := whole[:4096] + bytes(len(whole) - 4096))
     with capture_logs() as events:
         async with open_store_backup(path, interval_s=1, store="MOCK"):
             pass
 
     (event,) = [event for event in events if event["event"] == "store_backup.unusable"]
     assert ("error", str(path)) == (event["log_level"], event["path"])
-    assert b"no backup " * 1000 == await anyio.Path(event["moved_to"]).read_bytes()
+    assert damaged == await anyio.Path(event["moved_to"]).read_bytes()
+
+
+async def test_file_of_somebody_else_stops_the_start(tmp_path: Path) -> None:
+    """
+    It is named, and left where it is.
+    """
+    path = tmp_path / "backup.db"
+    path.write_bytes(b"no backup " * 1000)
+    with pytest.raises(ConfigurationError, match=r"OPAL_STORE_BACKUP_PATH=.*something else"):
+        async with open_store_backup(path, interval_s=1, store="MOCK"):
+            pass
+
+    assert b"no backup " * 1000 == path.read_bytes()
 
 
 async def test_backup_of_another_store_is_moved_aside(tmp_path: Path) -> None:

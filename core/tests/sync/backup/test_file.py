@@ -231,8 +231,6 @@ def _newer_version(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        pytest.param(_opals_own, "no backup", id="opal"),
-        pytest.param(_other_program, "another program", id="database"),
         pytest.param(_newer_version, "version 99", id="newer"),
     ],
 )
@@ -250,6 +248,29 @@ def test_other_files_are_told_apart(tmp_path: Path, make: Callable[[Path], None]
     aside = moved_aside(path)
     assert before == aside.read_bytes()
     BackupFile.open(path).close()
+
+
+def _link(path: Path) -> None:
+    target = path.with_name("target")
+    target.write_bytes(b"theirs")
+    target.chmod(0o644)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("make", [_opals_own, _other_program, _link], ids=["opal", "database", "link"])
+def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """
+    Neither its place, its content nor its mode changes: somebody may need it.
+    """
+    path = tmp_path / "backup.db"
+    make(path)
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match=r"something else|link"):
+        BackupFile.open(path)
+
+    assert before == path.read_bytes()
+    assert 0o644 == path.stat().st_mode & 0o777
 
 
 def test_any_changed_byte_is_noticed_or_harmless(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ byte inside a value. `application_id` and `user_version` of the file say what it
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +32,9 @@ __all__ = ["BackedUp", "BackupFile", "BackupState", "UnusableBackupError", "move
 
 _APPLICATION_ID = 0x43624F46
 _VERSION = 1
+_MAGIC = b"SQLite format 3\0"
+_ID_AT, _HEAD_BYTES = 68, 100
+_DAMAGED_AT_MOST = 2
 _UNREACHABLE = frozenset(
     {
         sqlite3.SQLITE_CANTOPEN,
@@ -111,13 +116,12 @@ class BackupFile:
         """Open the file, or make one.
 
         Raises:
-            OSError: it can't be read or written, or another process has it open.
-            UnusableBackupError: it is something else, of another version, or damaged.
+            OSError: it can't be read or written, another process has it open, or it is a link or a file of something
+                else: that is left as it is.
+            UnusableBackupError: it is of another version, or damaged.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # For its owner only, from the first moment on: it holds what people may do.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
+        _take(path)
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             with _reasons():
@@ -254,6 +258,30 @@ class _Saved:
     path: DocumentPath
     document: Document
     number: int
+
+
+def _take(path: Path) -> None:
+    """Make the file if there is none, and make it its owner's alone: it holds what people may do."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as err:
+        if err.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, which may lead to what is not ours") from err
+        raise
+    try:
+        head = os.pread(file, _HEAD_BYTES, 0)
+        if not stat.S_ISREG(os.fstat(file).st_mode) or (head and not _is_ours(head)):
+            raise FileExistsError(errno.EEXIST, "it is something else than a backup of an agent, and left as it is")
+        os.fchmod(file, 0o600)
+    finally:
+        os.close(file)
+
+
+def _is_ours(head: bytes) -> bool:
+    """Tell whether a file begins as ours do, one byte of it or two may be damaged."""
+    found = head[: len(_MAGIC)] + head[_ID_AT : _ID_AT + 4]
+    wanted = _MAGIC + _APPLICATION_ID.to_bytes(4)
+    return len(found) == len(wanted) and sum(a != b for a, b in zip(found, wanted, strict=True)) <= _DAMAGED_AT_MOST
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
