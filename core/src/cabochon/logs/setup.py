@@ -14,6 +14,7 @@ from structlog.typing import Processor
 
 from cabochon.logs.file import LogFile
 from cabochon.logs.plain_renderer import PlainRenderer
+from cabochon.logs.repeats import Repeats
 from cabochon.settings.core import LogSettings
 
 __all__ = ["configure_logging"]
@@ -37,6 +38,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     target = stream or cast("TextIO", sys.stderr if settings.log_pipe_to_stderr else sys.stdout)
     level = logging.getLevelNamesMapping()[settings.log_level]
     begin = _begin(settings)
+    repeats = Repeats(settings.log_repeats) if settings.log_repeats else None
     if settings.log_serialize:
         # Bytes from the encoder to the stream's own buffer: no text in between.
         factory = structlog.BytesLoggerFactory(target.buffer)
@@ -47,7 +49,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         colours = target.isatty() if settings.log_colorize is None else settings.log_colorize
         end = end_for_libraries = [_for_people(colours=colours)]
     structlog.configure(
-        processors=[*begin, *end],
+        processors=[*([repeats] if repeats else []), *begin, *end],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=factory,
         cache_logger_on_first_use=True,
@@ -59,6 +61,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end_for_libraries],
         )
     )
+    if repeats is not None:
+        handler.addFilter(repeats)
     handler.addFilter(_Modules(settings.log_module_exclude_list, settings.log_module_include_list))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 

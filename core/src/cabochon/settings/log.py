@@ -57,6 +57,13 @@ class LogSettings(Settings):
         validation_alias="OPAL_LOG_LEVEL",
         description="The least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
     )
+    log_repeats: int = Field(
+        default=100,
+        validation_alias="OPAL_LOG_REPEATS",
+        description="Warnings and errors of one kind that are written in ten seconds; those beyond are counted, and "
+        "how many were left out is said once (`log.repeated`). 0 writes all.",
+        ge=0,
+    )
     log_serialize: bool = Field(
         default=False,
         validation_alias="OPAL_LOG_SERIALIZE",

@@ -7,37 +7,44 @@ from email.message import Message
 from http import HTTPStatus
 
 import aiohttp
+from anyio.lowlevel import checkpoint
 
 from cabochon.documents import json_values
 from cabochon.documents.off_loop import LARGE_BYTES
-from cabochon.errors import FetchDecodeError, FetchStatusError
+from cabochon.errors import FetchDecodeError, FetchError, FetchStatusError
 from cabochon.kit.http.semantics import may_succeed_later, retry_after_s
 from cabochon_http_fetcher.coding import CodingError, Unpacker, unpackers
+from cabochon_http_fetcher.held import Share
 from cabochon_http_fetcher.request import Request
 
 __all__ = ["as_json", "as_json_string", "discard", "read_body", "status_error"]
 
 _BOM = b"\xef\xbb\xbf"
 _WORTH_DRAINING = 65_536
+_TOO_LARGE_AGAIN_S = 60.0
+"""What is too large costs the most, and is seldom smaller a moment later."""
 
 
-async def read_body(response: aiohttp.ClientResponse, *, limit_bytes: int, url: str) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, share: Share, *, limit_bytes: int, url: str) -> bytes:
     """Read a body to its end, decompressed, holding no more than the limit and one chunk.
 
     Raises:
         FetchDecodeError: it is too large, or not compressed as it says.
+        FetchError: all that is being fetched is too much together.
     """
     declared = response.headers.get("Content-Length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise _too_large(limit_bytes, url)
     coding = response.headers.get("Content-Encoding", "")
-    body = _Body(limit_bytes)
+    body = _Body(limit_bytes, share)
     try:
         stages = unpackers(coding)
         async for chunk in response.content.iter_any():
             for piece in _unpacked(chunk, stages):
-                if not body.add(piece):
-                    raise _too_large(limit_bytes, url)
+                body.add(piece, url)
+                if stages:
+                    # A chunk may become a thousand times as much: others have their turn meanwhile.
+                    await checkpoint()
         for stage in stages:
             stage.end()
     except CodingError as err:
@@ -48,24 +55,34 @@ async def read_body(response: aiohttp.ClientResponse, *, limit_bytes: int, url: 
 
 def _too_large(limit_bytes: int, url: str) -> FetchDecodeError:
     return FetchDecodeError(
-        f"{url} answered with more than {limit_bytes} bytes (OPAL_HTTP_FETCHER_MAX_BYTES)", url=url, again=False
+        f"{url} answered with more than {limit_bytes} bytes (OPAL_HTTP_FETCHER_MAX_BYTES)",
+        url=url,
+        again=False,
+        retry_after_s=_TOO_LARGE_AGAIN_S,
     )
 
 
 class _Body:
-    """What was read so far, as long as it stays within the limit."""
+    """What was read so far, as long as it stays within the limits; what does not is let go."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._left = limit_bytes
+    def __init__(self, limit_bytes: int, share: Share) -> None:
+        self._limit_bytes = limit_bytes
+        self._share = share
         self._pieces: list[bytes] = []
 
-    def add(self, piece: bytes) -> bool:
-        self._left -= len(piece)
+    def add(self, piece: bytes, url: str) -> None:
         self._pieces.append(piece)
-        return self._left >= 0
+        if not self._share.add(len(piece)):
+            self._pieces.clear()
+            msg = f"{url}: more than OPAL_HTTP_FETCHER_MAX_BYTES_HELD are coming at once; it is fetched again later"
+            raise FetchError(msg, url=url)
+        if self._share.bytes > self._limit_bytes:
+            self._pieces.clear()
+            raise _too_large(self._limit_bytes, url)
 
     def whole(self) -> bytes:
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _unpacked(chunk: bytes, stages: list[Unpacker]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from cabochon.kit.http.reach import OutOfReachError, Reach
 from cabochon.urls import masked_url
 from cabochon_http_fetcher.answer import as_json, as_json_string, discard, read_body, status_error
 from cabochon_http_fetcher.config import FetchConfig
+from cabochon_http_fetcher.held import Held
 from cabochon_http_fetcher.request import Request, redirected, request_for
 from cabochon_http_fetcher.resolver import CheckedResolver
 from cabochon_http_fetcher.settings import HttpFetcherSettings
@@ -36,6 +37,7 @@ class WebClient:
         """Prepare the pool; nothing is sent yet. Call it where an event loop runs."""
         self._reach = reach
         self._settings = settings
+        self._held = Held(settings.max_bytes_held)
         self._trust = Trust(context)
         self._proxies = getproxies()
         self._session = aiohttp.ClientSession(
@@ -131,10 +133,11 @@ class WebClient:
         return proxy.with_user(None), auth
 
     async def _document(self, response: aiohttp.ClientResponse, wanted: FetchConfig, shown: str) -> bytes:
-        body = await read_body(response, limit_bytes=self._settings.max_bytes, url=shown)
-        if wanted.is_json and wanted.process_data:
-            return as_json(body, response, url=shown)
-        return as_json_string(body, response)
+        with self._held.share() as share:
+            body = await read_body(response, share, limit_bytes=self._settings.max_bytes, url=shown)
+            if wanted.is_json and wanted.process_data:
+                return as_json(body, response, url=shown)
+            return as_json_string(body, response)
 
 
 def _addresses(proxies: Iterable[str]) -> frozenset[tuple[str, int]]:

@@ -23,10 +23,17 @@ class HttpFetcherSettings(ClientTlsSettings):
         description="Seconds for one request, from connecting to the last byte, redirects included.",
     )
     max_bytes: int = Field(
-        default=512 * 1024 * 1024,
+        default=128 * 1024 * 1024,
         gt=0,
         validation_alias="OPAL_HTTP_FETCHER_MAX_BYTES",
         description="The largest document that is accepted, in bytes after decompression.",
+    )
+    max_bytes_held: int = Field(
+        default=512 * 1024 * 1024,
+        gt=0,
+        validation_alias="OPAL_HTTP_FETCHER_MAX_BYTES_HELD",
+        description="How many bytes of documents that are still coming may be held, all together; what would be more "
+        "is let go, and fetched again later.",
     )
     max_redirects: int = Field(
         default=10,

@@ -33,6 +33,7 @@ class Arrivals:
 
     def fetched(self, entry: Entry, raw: bytes, operations: tuple[PatchOperation, ...]) -> None:
         """Take note that the data of an entry has come."""
+        self._under_way.grew(entry.update, len(raw))
         self._scheduler.fetched(entry, raw, operations)
         self._committer.notify()
 

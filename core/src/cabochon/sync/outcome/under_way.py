@@ -21,6 +21,11 @@ class UnderWay:
         self.updates += 1
         self.size_bytes += update.size_bytes
 
+    def grew(self, update: Update, by_bytes: int) -> None:
+        """Take note of what was fetched for an update that is under way."""
+        update.size_bytes += by_bytes
+        self.size_bytes += by_bytes
+
     def ended(self, update: Update) -> None:
         """Take note of one that is no longer; a record was never under way."""
         if update.kind is not Kind.RECORD:

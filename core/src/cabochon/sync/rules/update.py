@@ -130,7 +130,7 @@ class Entry:
     def fetch_failed(self, error: Exception) -> None:
         """Take note that the data can't be had now."""
         self._become(EntryState.FETCH_FAILED)
-        self.error = error
+        self.error = _without_frames(error)
 
     def save(self) -> None:
         """Take note that it is in the engine."""
@@ -139,12 +139,12 @@ class Entry:
     def put_off(self, why: Exception) -> None:
         """Take note that it is wanted, and to be written once the engine is back."""
         self._become(EntryState.PUT_OFF)
-        self.error = why
+        self.error = _without_frames(why)
 
     def refuse(self, error: Exception) -> None:
         """Take note that it can't be written."""
         self._become(EntryState.REFUSED)
-        self.error = error
+        self.error = _without_frames(error)
 
     def acquit(self) -> None:
         """Take a refusal back: what it was judged by has not landed itself."""
@@ -316,3 +316,12 @@ class Update:
 
 
 _NOWHERE = Update("", [])
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Let go of what the code held that raised an error, a body of a hundred megabytes perhaps: the error is kept."""
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
