@@ -29,6 +29,8 @@ def client_context(
     """
     if client_key and not client_cert:
         raise ConfigurationError("client_key is of no use without client_cert")
+    for name, file in (("ca_file", ca_file), ("client_cert", client_cert), ("client_key", client_key)):
+        _check_kind(name, file)
     try:
         context = ssl.create_default_context(cafile=ca_file and str(Path(ca_file).expanduser()))
     except OSError as err:
@@ -45,6 +47,13 @@ def client_context(
             files = f"client_cert {client_cert!r}" + (f" with client_key {client_key!r}" if client_key else "")
             raise ConfigurationError(f"{files} can't be used: {_reason(err)}") from err
     return context
+
+
+def _check_kind(name: str, file: str | None) -> None:
+    """Make sure that reading a file ends: from a pipe, which an entry may name, it would not."""
+    path = file and Path(file).expanduser()
+    if path and path.exists() and not path.is_file():
+        raise ConfigurationError(f"{name} {file!r} is no regular file")
 
 
 def _no_password() -> str:
