@@ -293,3 +293,19 @@ def test_what_loguru_knows_and_we_do_not_is_refused(variable: str, value: str) -
     """
     with pytest.raises(ConfigurationError, match=rf"^{variable}='{value}' should be"):
         load_settings(LogSettings, {variable: value})
+
+
+def test_text_line_escapes_what_is_not_printable() -> None:
+    """
+    An id or a reason from outside moves no cursor, rings no bell and begins no line.
+    """
+    written = io.StringIO()
+    configure_logging(load_settings(LogSettings, {"OPAL_LOG_LEVEL": "INFO"}), written)
+    try:
+        structlog.get_logger().warning("thing.failed", why="\x1b[2J\x07\u2028x")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
+
+    assert written.getvalue().replace("\n", "").isprintable()
+    assert "\\x1b[2J\\x07\\u2028x" in written.getvalue()

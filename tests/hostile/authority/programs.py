@@ -15,7 +15,7 @@ import httpx
 
 from cabochon.testing.real_engine import free_port
 
-__all__ = ["PATIENCE_S", "Program", "agent", "ran", "server"]
+__all__ = ["PATIENCE_S", "Program", "agent", "limited_server", "ran", "server"]
 
 PATIENCE_S = 60.0
 
@@ -50,6 +50,13 @@ class Program(NamedTuple):
 @contextmanager
 def server(folder: Path, **environ: str) -> Generator[Program]:
     """Run a server."""
+    with limited_server(folder, None, **environ) as program:
+        yield program
+
+
+@contextmanager
+def limited_server(folder: Path, descriptors: int | None, **environ: str) -> Generator[Program]:
+    """Run a server that may have so many descriptors."""
     port = free_port()
     mine = {
         "OPAL_SERVER_BIND_PORT": str(port),
@@ -57,7 +64,7 @@ def server(folder: Path, **environ: str) -> Generator[Program]:
         "OPAL_UPDATE_LOG_PATH": str(folder / "log.db"),
         "OPAL_DATA_CONFIG_SOURCES": '{"config": {"entries": []}}',
     }
-    with _running(folder, "server", port, mine | environ) as program:
+    with _running(folder, "server", port, mine | environ, descriptors) as program:
         yield program
 
 
@@ -95,11 +102,14 @@ def _environ(mine: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _running(folder: Path, command: str, port: int, environ: dict[str, str]) -> Generator[Program]:
+def _running(
+    folder: Path, command: str, port: int, environ: dict[str, str], descriptors: int | None = None
+) -> Generator[Program]:
+    limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "limited"]
     path = folder / f"{command}-{port}.log"
     with path.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cabochon", command, "run"],
+            [*limited, sys.executable, "-m", "cabochon", command, "run"],
             env=_environ(environ),
             cwd=folder,
             stdout=log,

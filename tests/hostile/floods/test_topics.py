@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from ..authority.programs import PATIENCE_S, Program, server  # noqa: TID252 - the programs of all hostile tests
+from ..authority.programs import PATIENCE_S, server  # noqa: TID252 - the programs of all hostile tests
+from .sockets import resident
 
 UPDATES: dict[str, dict[str, Any]] = {
     "one topic of 20,000 levels": {"entries": [{"url": "", "data": 1, "topics": ["a/" * 20_000]}]},
@@ -37,15 +38,6 @@ LARGE: dict[str, Any] = {
         for number in range(5_000)
     ],
 }
-
-
-def resident(program: Program) -> int:
-    (line,) = [
-        line
-        for line in Path(f"/proc/{program.pid}/status").read_text("utf-8").splitlines()
-        if line.startswith("VmHWM:")
-    ]
-    return int(line.split()[1]) * 1024
 
 
 def called(socket: ClientConnection, method: str, **arguments: Any) -> Any:  # noqa: ANN401 - whatever the method gives

@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from cabochon.logs.file import LogFile
 from cabochon.logs.plain_renderer import PlainRenderer
@@ -96,7 +96,25 @@ def _file(settings: LogSettings) -> LogFile:
 
 def _for_people(*, colours: bool) -> Processor:
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-    return console if colours else PlainRenderer(console)
+    return _Printable(console if colours else PlainRenderer(console))
+
+
+class _Printable:
+    """Escapes what could move a terminal's cursor, ring its bell or break a line, before the line is rendered."""
+
+    def __init__(self, render: Processor) -> None:
+        self._render = render
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> Any:  # noqa: ANN401 - the renderer's
+        for key, value in event.items():
+            if isinstance(value, str) and not value.isprintable():
+                event[key] = "".join(map(_escaped, value))
+        return self._render(logger, method, event)
+
+
+def _escaped(char: str) -> str:
+    # The renderer quotes values with these.
+    return char if char.isprintable() or char in "\t\r\n" else char.encode("unicode_escape").decode()
 
 
 def _with_pid(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -23,6 +23,7 @@ from cabochon_opal_server.scopes import routes as scopes
 from cabochon_opal_server.security import routes as security
 from cabochon_opal_server.web import statistics
 from cabochon_opal_server.web.application import FREE_PATHS, application
+from cabochon_opal_server.web.bodies import Bodies
 from cabochon_opal_server.web.metrics import metrics_routes
 
 __all__ = ["application_of", "openness_of", "page_guard_of"]
@@ -43,7 +44,8 @@ def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard
     schemas = msgspec.json.schema_components([DataUpdate, DataUpdateReport], ref_template=_REF)[1]
     origins = rooms.settings.server.allowed_origins
     served, described = _routes(rooms, delivery, port), _described(rooms.settings)
-    return application(served, described, schemas, origins, pages, openness, lambda: problems_of(rooms))
+    bodies = Bodies(rooms.settings.server.bodies_bytes)
+    return application(served, described, schemas, origins, pages, openness, lambda: problems_of(rooms), bodies)
 
 
 def problems_of(rooms: Rooms) -> list[str]:

@@ -26,6 +26,8 @@ from cabochon_opal_server.rooms import Rooms, open_rooms
 from cabochon_opal_server.routes import application_of, openness_of, page_guard_of
 from cabochon_opal_server.security.keys import read_keys
 from cabochon_opal_server.settings import ServerSettings
+from cabochon_opal_server.web.crowd import Crowd, descriptors
+from cabochon_opal_server.web.http_connection import BoundedHttp
 from cabochon_opal_server.web.serving import serve
 
 __all__ = ["Server", "open_server"]
@@ -67,7 +69,8 @@ class Server:
             delivery = self._delivery()
             pages = page_guard_of(self._rooms, host)
             openness = openness_of(self._rooms, host)
-            endpoint = self._endpoint(delivery, pages)
+            crowd = Crowd(self._settings.max_connections or descriptors())
+            endpoint = self._endpoint(delivery, pages, crowd)
             app = application_of(self._rooms, delivery, self.port, pages, openness)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._end_before_it_serves, tasks.cancel_scope)
@@ -82,7 +85,8 @@ class Server:
                 if openness is not None:
                     log.critical("server.open_to_the_network", host=host, port=self.port, why=openness)
                 self.ready.set()
-                await serve(app, endpoint.connection, server_socket, self._stop)
+                http = partial(BoundedHttp, crowd=crowd, limits=self._settings.http_limits)
+                await serve(app, endpoint.connection, server_socket, self._stop, http, at_once=crowd.at_once)
                 tasks.cancel_scope.cancel()
             log.info("server.stopped")
 
@@ -108,7 +112,7 @@ class Server:
         name = f"{socket.gethostname()}:{self.port}"
         return Delivery(self._rooms.backbone, self._rooms.hub, self._rooms.settings.delivery, server=name)
 
-    def _endpoint(self, delivery: Delivery, pages: PageGuard) -> Endpoint:
+    def _endpoint(self, delivery: Delivery, pages: PageGuard, crowd: Crowd) -> Endpoint:
         rooms, settings = self._rooms, self._settings
         parts = SessionParts(
             hub=rooms.hub,
@@ -122,7 +126,7 @@ class Server:
             message_bytes=settings.largest_message,
             send_s=settings.send_timeout.total_seconds(),
         )
-        return Endpoint(rooms.hub, rooms.clients, parts, limits, partial(rooms.permits.over_websocket, pages))
+        return Endpoint(rooms.hub, rooms.clients, parts, limits, partial(rooms.permits.over_websocket, pages), crowd)
 
 
 @asynccontextmanager

@@ -9,12 +9,14 @@ from pydantic import Field
 
 from cabochon.kit.web.pages import PageSettings
 from cabochon.settings.core import Seconds
+from cabochon_opal_server.web.http_limits import HttpLimits
 
 __all__ = ["ServerSettings"]
 
 _HIGHEST_PORT = 65_535
 
 
+# size: a field for each setting, and nothing else
 class ServerSettings(PageSettings):
     """The settings of the server itself."""
 
@@ -90,6 +92,55 @@ class ServerSettings(PageSettings):
         description="Longest message that a client may send over the WebSocket.",
         ge=1024,
     )
+
+    max_connections: int = Field(
+        default=0,
+        validation_alias="OPAL_SERVER_MAX_CONNECTIONS",
+        description="Connections that there may be at once; 0 for as many as descriptors allow, with some left for "
+        "work. With one more the one is closed that has waited longest for a request; WebSockets take seven eighths.",
+        ge=0,
+    )
+    head_timeout: Seconds = Field(
+        default=timedelta(seconds=10),
+        validation_alias="OPAL_HTTP_HEAD_TIMEOUT",
+        description="Time in which a client must have sent the head of a request; it begins with the connection.",
+        gt=timedelta(0),
+    )
+    head_bytes: int = Field(
+        default=64 * 1024,
+        validation_alias="OPAL_HTTP_MAX_HEAD_BYTES",
+        description="Bytes that the head of a request may have.",
+        ge=1024,
+    )
+    headers: int = Field(
+        default=128,
+        validation_alias="OPAL_HTTP_MAX_HEADERS",
+        description="Headers that a request may have.",
+        ge=10,
+    )
+    body_rate: int = Field(
+        default=1024,
+        validation_alias="OPAL_HTTP_MIN_BODY_RATE",
+        description="Bytes per second, over ten seconds, below which a client that sends a body is cut off.",
+        ge=0,
+    )
+    bodies_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        validation_alias="OPAL_HTTP_MAX_BODIES_BYTES",
+        description="Bytes of all bodies that are being received at once; what is more is answered with 503.",
+        ge=1024 * 1024,
+    )
+
+    @property
+    def http_limits(self) -> HttpLimits:
+        """What one HTTP connection may cost."""
+        return HttpLimits(
+            head_bytes=self.head_bytes,
+            headers=self.headers,
+            head_s=self.head_timeout.total_seconds(),
+            body_bytes_s=self.body_rate,
+            send_s=self.send_timeout.total_seconds(),
+        )
 
     @property
     def port(self) -> int:

@@ -16,9 +16,9 @@ from cabochon.documents.json_values import JsonError, guarded
 from cabochon.urls import masked_url
 from cabochon_opal_server.policy.policies import NotLoadedError, Policies, UnknownFolderError
 from cabochon_opal_server.policy.settings import PolicySettings
-from cabochon_opal_server.policy.webhook import read_push, secret_fault
+from cabochon_opal_server.policy.webhook import early_fault, read_push, secret_fault
 from cabochon_opal_server.web.answers import json_answer, operation
-from cabochon_opal_server.web.bodies import body_of
+from cabochon_opal_server.web.bodies import Bodies
 
 __all__ = ["openapi", "routes"]
 
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 # GitHub's limit for the body of a webhook.
 _MOST_FOLDERS = 1000
+_SMALL_WEBHOOK = 1024 * 1024
 _LARGEST_WEBHOOK = 25 * 1024 * 1024
 
 
@@ -37,6 +38,8 @@ def routes(settings: PolicySettings, policies: Policies | None, permit: Callable
         policies: what is served; None if there are none.
         permit: raises HTTPException unless the request's token may be used.
     """
+    # Nobody knows whose they are before they were read.
+    hooks = Bodies(2 * settings.largest_webhook, free=_SMALL_WEBHOOK)
 
     async def policy(request: Request) -> Response:
         permit(request)
@@ -57,7 +60,7 @@ def routes(settings: PolicySettings, policies: Policies | None, permit: Callable
         if settings.source_type == "API":
             permit(request)
             return json_answer(_bundle_hook(settings, policies))
-        return json_answer(await _git_hook(request, settings, policies))
+        return json_answer(await _git_hook(request, settings, policies, hooks))
 
     return [Route("/policy", policy, methods=["GET"]), Route("/webhook", webhook, methods=["POST"])]
 
@@ -69,14 +72,25 @@ def _bundle_hook(settings: PolicySettings, policies: Policies | None) -> dict[st
     return {"status": "ok", "event": "webhook_trigger", "repo_url": url}
 
 
-async def _git_hook(request: Request, settings: PolicySettings, policies: Policies | None) -> dict[str, Any] | None:
-    body = await body_of(request, largest=_LARGEST_WEBHOOK)
-    secret = settings.webhook_secret
+async def _hook_body(request: Request, settings: PolicySettings, hooks: Bodies) -> bytes:
+    """Read a webhook's body, if what its headers say of the secret may be right."""
+    secret = None if settings.webhook_secret is None else settings.webhook_secret.get_secret_value()
     params = settings.webhook_params
-    fault = secret_fault(params, None if secret is None else secret.get_secret_value(), request.headers, body)
-    if fault is not None:
-        log.warning("webhook.refused", why=fault)
-        raise HTTPException(401, fault)
+    fault = early_fault(params, secret, request.headers)
+    if fault is None:
+        body = await hooks.read(request, settings.largest_webhook)
+        fault = secret_fault(params, secret, request.headers, body)
+        if fault is None:
+            return body
+    log.warning("webhook.refused", why=fault)
+    raise HTTPException(401, fault)
+
+
+async def _git_hook(
+    request: Request, settings: PolicySettings, policies: Policies | None, hooks: Bodies
+) -> dict[str, Any] | None:
+    body = await _hook_body(request, settings, hooks)
+    params = settings.webhook_params
     content = _object(body)
     push = read_push(content)
     if not push.urls and not push.names:

@@ -179,6 +179,12 @@ class PolicySettings(Settings):
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_SECRET",
         description="Secret that POST /webhook has to know. Unset: everyone may make the server look for commits.",
     )
+    largest_webhook: int = Field(
+        default=25 * 1024 * 1024,
+        validation_alias="OPAL_WEBHOOK_MAX_BYTES",
+        description="Bytes that the body of a webhook may have: GitHub's limit. Two that large may come at once.",
+        ge=1024,
+    )
     webhook_enforces_branch: bool = Field(
         default=False,
         validation_alias="OPAL_POLICY_REPO_WEBHOOK_ENFORCE_BRANCH",

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from cabochon_opal_server.policy.settings import WebhookParams
 
-__all__ = ["Push", "read_push", "secret_fault"]
+__all__ = ["Push", "early_fault", "read_push", "secret_fault"]
 
 _HEADS = "refs/heads/"
+_SIGNATURE = re.compile("[0-9a-f]{64}")
+_LONGEST_SECRET = 4096
 _URL_MEMBERS = ("git_url", "ssh_url", "clone_url", "git_ssh_url", "git_http_url", "url", "html_url")
 
 
@@ -38,18 +40,32 @@ class Push:
         return urlsplit(ours).path.rpartition(":")[2].strip("/") in self.names
 
 
-def secret_fault(params: WebhookParams, secret: str | None, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Say what is wrong with a webhook's secret, None if nothing is. Secrets are compared in constant time."""
+def early_fault(params: WebhookParams, secret: str | None, headers: Mapping[str, str]) -> str | None:
+    """Say what is wrong with a webhook's secret as far as that shows without its body, None if nothing is."""
     if secret is None:
         return None
-    found = re.search(params.secret_parsing_regex, headers.get(params.secret_header_name.lower(), ""))
-    given = "" if found is None else found[found.re.groups and 1] or ""
+    given = _given(params, headers)
     if not given:
         return "No secret was provided!"
     if params.secret_type == "signature":  # noqa: S105 - a kind of secret
-        ours = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        return None if hmac.compare_digest(ours.encode(), given.encode()) else "signatures didn't match!"
+        return None if _SIGNATURE.fullmatch(given) else "signatures didn't match!"
     return None if hmac.compare_digest(secret.encode(), given.encode()) else "secret-tokens didn't match!"
+
+
+def secret_fault(params: WebhookParams, secret: str | None, headers: Mapping[str, str], body: bytes) -> str | None:
+    """Say what is wrong with a webhook's secret, None if nothing is. Secrets are compared in constant time."""
+    fault = early_fault(params, secret, headers)
+    if secret is None or fault is not None or params.secret_type == "token":  # noqa: S105 - a kind of secret
+        return fault
+    ours = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    is_right = hmac.compare_digest(ours.encode(), _given(params, headers).encode())
+    return None if is_right else "signatures didn't match!"
+
+
+def _given(params: WebhookParams, headers: Mapping[str, str]) -> str:
+    header = headers.get(params.secret_header_name.lower(), "")[:_LONGEST_SECRET]
+    found = re.search(params.secret_parsing_regex, header)
+    return "" if found is None else found[found.re.groups and 1] or ""
 
 
 def read_push(body: Mapping[str, Any]) -> Push:

@@ -26,6 +26,7 @@ from cabochon_opal_server.pubsub.messages import RpcCall, read
 from cabochon_opal_server.pubsub.session import Permissions, Session, SessionParts
 from cabochon_opal_server.pubsub.subscriber import Subscriber
 from cabochon_opal_server.pubsub.websocket import Handler, WebSocketConnection
+from cabochon_opal_server.web.crowd import Crowd
 
 __all__ = ["AGENT_HEADER", "LOG_HEADER", "ROUTE", "VERSION_HEADER", "Endpoint", "Limits"]
 
@@ -42,6 +43,7 @@ _EXPIRED = 1008
 _CLOCK_HOLDS_S = 60.0
 _UNAUTHORIZED = 401
 _CALLS_WAITING = 100
+_BYTES_WAITING = 1024 * 1024
 _NONSENSE_AT_MOST = 10
 
 
@@ -73,6 +75,7 @@ class Endpoint(Handler):
         parts: what their sessions share.
         limits: what each may cost.
         permissions: says what the headers of a request allow, or raises HTTPException 401 or 403.
+        crowd: says whether there is room for one more.
     """
 
     def __init__(
@@ -82,12 +85,14 @@ class Endpoint(Handler):
         parts: SessionParts,
         limits: Limits,
         permissions: Callable[[Headers], Permissions],
+        crowd: Crowd,
     ) -> None:
         self._hub = hub
         self._clients = clients
         self._parts = parts
         self._limits = limits
         self._permissions = permissions
+        self._crowd = crowd
         # Protocols run outside of any task, where none can be started: they leave word here.
         self._waiting: deque[_Conversation] = deque()
         self._news = asyncio.Event()
@@ -130,6 +135,9 @@ class Endpoint(Handler):
         except HTTPException as err:
             log.warning("client.refused", address=_shown(connection.address), error=str(err.detail))
             return 403, "a valid token is needed\n" if err.status_code == _UNAUTHORIZED else f"{err.detail}\n"
+        if not self._crowd.socket_came():
+            log.warning("client.refused", address=_shown(connection.address), error="there are too many")
+            return 503, "there are too many connections\n"
         connection.subscriber.sees = permissions.sees
         client = Client(
             connection.subscriber,
@@ -163,6 +171,7 @@ class Endpoint(Handler):
         conversation: _Conversation = connection.state
         client = conversation.client
         conversation.end()
+        self._crowd.socket_gone()
         self._leave(client)
         self._clients.remove(client)
         log.info("client.disconnected", client_id=client.client_id, agent=client.agent or None, why=why)
@@ -190,6 +199,7 @@ class _Conversation:
         self._session = session
         self._begin = begin
         self._calls: deque[RpcCall] = deque()
+        self._bytes = 0
         self._busy = False
         self._nonsense = 0
         self._expiry: asyncio.TimerHandle | None = None
@@ -217,18 +227,24 @@ class _Conversation:
 
     def take(self, call: RpcCall) -> None:
         self._calls.append(call)
-        if len(self._calls) == _CALLS_WAITING:
-            self._connection.pause_reading()
+        self._bytes += len(call.arguments)
+        if self._is_full:
+            self._connection.pause_reading("calls wait")
         if not self._busy:
             self._busy = True
             self._begin(self)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._calls) >= _CALLS_WAITING or self._bytes >= _BYTES_WAITING
 
     async def answer_all(self) -> None:
         try:
             while self._calls and not self.over:
                 call = self._calls.popleft()
-                if len(self._calls) == _CALLS_WAITING - 1:
-                    self._connection.resume_reading()
+                self._bytes -= len(call.arguments)
+                if not self._is_full:
+                    self._connection.resume_reading("calls wait")
                 await self._session.receive(call)
         except BackboneError as err:
             self._connection.refuse(f"the update log is away: {err}", _TRY_AGAIN)

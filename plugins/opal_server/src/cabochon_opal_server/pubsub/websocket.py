@@ -135,7 +135,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._taken = False
         self._paused = False
         self._scheduled = False
-        self._pieces: list[bytes] = []
+        self._unread: set[str] = set()
+        self._pieces = bytearray()
         self._why = "it has gone"
 
     # ------------------------------------------------------------------------------------------- called by asyncio
@@ -178,11 +179,14 @@ class WebSocketConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Wait: the client does not read."""
         self._paused = True
+        # Its pings would be answered into a buffer that nobody empties.
+        self.pause_reading("it does not read")
         self._patience.does_not_read()
 
     def resume_writing(self) -> None:
         """Go on: it reads again."""
         self._paused = False
+        self.resume_reading("it does not read")
         self._patience.reads()
         self._flush()
 
@@ -212,14 +216,16 @@ class WebSocketConnection(asyncio.Protocol):
         self._why = why
         self.close(code)
 
-    def pause_reading(self) -> None:
-        """Take nothing more for now."""
+    def pause_reading(self, why: str) -> None:
+        """Take nothing more as long as there is this reason, or another."""
+        self._unread.add(why)
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def resume_reading(self) -> None:
-        """Take more again."""
-        if not self._transport.is_closing():
+    def resume_reading(self, why: str) -> None:
+        """Take more again, unless there is another reason not to."""
+        self._unread.discard(why)
+        if not (self._unread or self._transport.is_closing()):
             self._transport.resume_reading()
 
     # ----------------------------------------------------------------------------------------------------- reading
@@ -245,11 +251,11 @@ class WebSocketConnection(asyncio.Protocol):
             if frame.fin:
                 self._handler.message(self, bytes(frame.data))
             else:
-                self._pieces = [bytes(frame.data)]
+                self._pieces = bytearray(frame.data)
         elif opcode is Opcode.CONT:
-            self._pieces.append(bytes(frame.data))
+            self._pieces += frame.data
             if frame.fin:
-                whole, self._pieces = b"".join(self._pieces), []
+                whole, self._pieces = bytes(self._pieces), bytearray()
                 self._handler.message(self, whole)
 
     def _ping(self) -> bool:

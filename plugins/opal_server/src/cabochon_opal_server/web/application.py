@@ -19,6 +19,7 @@ from cabochon.kit.web.openapi_page import openapi_page
 from cabochon.kit.web.pages import KeptFromPages, PageGuard
 from cabochon_opal_server import __version__
 from cabochon_opal_server.web.answers import json_answer, operation
+from cabochon_opal_server.web.bodies import Bodies
 
 __all__ = ["FREE_PATHS", "application"]
 
@@ -36,6 +37,7 @@ def application(
     pages: PageGuard,
     openness: str | None,
     problems: Callable[[], Sequence[str]],
+    bodies: Bodies,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -47,6 +49,7 @@ def application(
         pages: refuses the others, on all but the free paths.
         openness: what is to be said in health of who may do everything here; None for nothing.
         problems: what is to be said there of what does not work now; it is for everyone, and names no secrets.
+        bodies: what requests' bodies are read by.
     """
     document = _description(described, schemas)
 
@@ -62,7 +65,7 @@ def application(
     async def docs(_request: Request) -> Response:
         return HTMLResponse(openapi_page(document))
 
-    return Starlette(
+    made = Starlette(
         routes=[
             Route("/", up),
             Route("/healthcheck", up),
@@ -84,6 +87,8 @@ def application(
         ],
         exception_handlers={HTTPException: _http_error, Exception: _failed},
     )
+    made.state.bodies = bodies
+    return made
 
 
 async def _no_limit(_request: Request) -> Response:

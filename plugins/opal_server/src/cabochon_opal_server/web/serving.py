@@ -16,15 +16,31 @@ from starlette.types import ASGIApp
 __all__ = ["serve"]
 
 _GRACE_S = 3
+_BACKLOG = 2048
 
 
 async def serve(
-    app: ASGIApp, connection: Callable[..., asyncio.Protocol], server_socket: socket.socket, stop: anyio.Event
+    app: ASGIApp,
+    connection: Callable[..., asyncio.Protocol],
+    server_socket: socket.socket,
+    stop: anyio.Event,
+    http: Callable[..., asyncio.Protocol],
+    *,
+    at_once: int,
 ) -> None:
-    """Serve `app`, and WebSockets by protocols that `connection` makes, until `stop` is set, and a few seconds more."""
+    """Serve `app` until `stop` is set, and a few seconds more.
+
+    Args:
+        app: what answers requests.
+        connection: makes the protocols of WebSockets.
+        server_socket: where connections come.
+        stop: ends it.
+        http: makes the protocols of HTTP connections.
+        at_once: connections that are taken in one turn of the event loop; asyncio would take as many as may wait.
+    """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", http),
         ws=cast("type[asyncio.Protocol]", connection),
         lifespan="off",
         access_log=False,
@@ -33,6 +49,7 @@ async def serve(
         server_header=False,
         date_header=False,
         proxy_headers=True,
+        backlog=at_once,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config)
@@ -44,6 +61,12 @@ async def serve(
 
 class _Server(uvicorn.Server):
     """Uvicorn's server, which leaves signals to whoever runs it."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and let more connections wait than are taken at once."""
+        await super().startup(sockets)
+        for server_socket in sockets or ():
+            server_socket.listen(_BACKLOG)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
