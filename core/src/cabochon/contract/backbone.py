@@ -162,6 +162,10 @@ class Backbone(ABC):
     async def forget_documents(self, names: Collection[str]) -> None:
         """Drop the documents with these names; those that are not there are passed over."""
 
+    def problems(self) -> Sequence[str]:
+        """Say what an operator should know of it, in words for everyone: it stands in the server's health."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneType:

@@ -50,7 +50,7 @@ def application_of(rooms: Rooms, delivery: Delivery, port: int, pages: PageGuard
 
 def problems_of(rooms: Rooms) -> list[str]:
     """Say what does not work now, in words for everyone: the log and the routes of scopes say why."""
-    found: list[str] = []
+    found = list(rooms.backbone.problems())
     if rooms.policies is not None and rooms.policies.trouble is not None:
         found.append("the policy repository can't be read: what was read last is served")
     scopes_in_trouble = 0 if rooms.scopes is None else len(rooms.scopes.trouble())

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from cabochon import BackboneError, ConfigurationError, NewRecord
+from cabochon import BackboneError, ConfigurationError, LogTrimmedError, NewRecord
 from cabochon.testing.backbone_contract import data, read_all
 from cabochon_opal_server.log.settings import SqliteLogSettings
 from cabochon_opal_server.log.sqlite_log import open_sqlite_log
@@ -165,17 +165,37 @@ async def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- faults
 
 
-async def test_changed_byte_is_noticed(settings: SqliteLogSettings, path: Path) -> None:
+DAMAGES = {
+    "a byte": 'UPDATE record SET body = \'{"user": "eve"}\' WHERE number = 2',
+    "no text": "UPDATE record SET body = CAST(x'ff00' AS TEXT) WHERE number = 2",
+    "no JSON": "UPDATE record SET topics = '{' WHERE number = 2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_record_is_set_aside(settings: SqliteLogSettings, path: Path, damage: str) -> None:
     """
-    A byte that changed inside a value, which SQLite does not see, is an error with the file's name, not an update.
+    What SQLite does not see is noticed, and is no update: who needs it is told to start afresh, and the log goes on.
     """
     async with open_sqlite_log(settings) as log:
-        await log.append(data('{"user": "alice"}', '{"user": "bob"}'))
-    change(path, b'{"user": "bob"}', b'{"user": "eve"}')
+        await log.append(data('{"user": "alice"}', '{"user": "bob"}', '{"user": "carol"}'))
+    with sqlite3.connect(path) as database:
+        database.execute(DAMAGES[damage])
+    database.close()
     async with open_sqlite_log(settings) as log:
         assert 1 == len(await log.read(0, limit=1))
-        with pytest.raises(BackboneError, match=r"log\.db failed: it is damaged: the checksum of update 2 is wrong"):
-            await log.read(0, limit=2)
+        assert [] == list(log.problems())
+        with capture_logs() as said, pytest.raises(LogTrimmedError) as error:
+            await log.read(0, limit=500)
+        assert 2 == error.value.floor
+        assert [[2]] == [line["numbers"] for line in said if line["event"] == "update_log.record_set_aside"]
+        assert [3] == [record.number for record in await log.read(2, limit=500)]
+        assert ["the log of updates has lost 1 records to damage"] == list(log.problems())
+        assert [4] == list(await log.append(data("{}")))
+    async with open_sqlite_log(settings) as log:
+        assert 2 == (await log.bounds()).floor
+        assert [3, 4] == [record.number for record in await log.read(2, limit=500)]
+        assert log.problems(), "it is not forgotten by a restart"
 
 
 async def test_failed_write_is_told_and_the_next_one_works(settings: SqliteLogSettings, path: Path) -> None:

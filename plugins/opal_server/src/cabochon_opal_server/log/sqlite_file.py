@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from cabochon import Bounds, LogRecord
-from cabochon_opal_server.log.sqlite_rows import Row, decoded_page
+from cabochon_opal_server.log.sqlite_rows import DamagedError, Row, decoded_page
 
 __all__ = ["SqliteFile", "UnusableLogError"]
 
@@ -37,6 +37,9 @@ CREATE TABLE record (number INTEGER PRIMARY KEY, appended_us INTEGER NOT NULL, k
                      topics TEXT NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE superseded (number INTEGER PRIMARY KEY, by INTEGER NOT NULL);
 CREATE TABLE document (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
+"""
+_SET_ASIDE = """
+CREATE TABLE IF NOT EXISTS damaged (number INTEGER PRIMARY KEY, appended_us, kind, topics, size, crc, body)
 """
 _READ = """
 SELECT (SELECT value FROM about WHERE key = 'floor'),
@@ -75,6 +78,8 @@ class SqliteFile:
         ((number, appended_us),) = writer.execute("SELECT max(number), max(appended_us) FROM record").fetchall()
         self._head = max(number or 0, self._floor)
         self._appended_us: int = appended_us or 0
+        writer.execute(_SET_ASIDE)
+        ((self._damaged,),) = writer.execute("SELECT count(*) FROM damaged").fetchall()
         self._reader = _connect(path)
         self._reader.execute("PRAGMA query_only = 1")
 
@@ -106,6 +111,11 @@ class SqliteFile:
         self._reader.close()
         self._writer.close()
         os.close(self._lock)
+
+    @property
+    def damaged(self) -> int:
+        """How many records were set aside because they can't be read, and are not forgotten yet."""
+        return self._damaged
 
     @property
     def bounds(self) -> Bounds:
@@ -146,6 +156,7 @@ class SqliteFile:
         """Remove some of the oldest records beyond the limits; say whether there may be more to remove."""
         found = 0
         if before_us is not None:
+            self._forget_damaged(before_us)
             found = self._number(_AGED, rows=rows, before=before_us)
         if max_bytes is not None and (excess := self._used() - max_bytes) > 0:
             found = max(found, self._number(_LARGE, rows=rows, excess=excess))
@@ -207,10 +218,47 @@ class SqliteFile:
         Raises:
             DamagedError: they are not as they were written.
         """
-        ((floor, page),) = self._reader.execute(
-            _READ, {"after": after, "last": last, "limit": limit, "bytes": _PAGE_BYTES}
-        ).fetchall()
-        return floor, decoded_page(page)
+        given = {"after": after, "last": last, "limit": limit, "bytes": _PAGE_BYTES}
+        try:
+            ((floor, page),) = self._reader.execute(_READ, given).fetchall()
+            return floor, decoded_page(page)
+        except (DamagedError, sqlite3.OperationalError) as err:
+            damaged = self._damaged_in(after, last, limit) if limit > 1 else []
+            if damaged:
+                raise DamagedError(str(err), damaged) from err
+            raise
+
+    def _damaged_in(self, after: int, last: int, limit: int) -> list[int]:
+        """Name the records of a page that can't be read: each is read by itself."""
+        query = "SELECT number FROM record WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"
+        damaged: list[int] = []
+        for (number,) in self._reader.execute(query, (after, last, limit)).fetchall():
+            try:
+                self.read(number - 1, number, 1)
+            except (DamagedError, sqlite3.OperationalError):
+                damaged.append(number)
+        return damaged
+
+    def set_aside(self, numbers: Collection[int]) -> int:
+        """Put records that can't be read where nobody reads them; the log begins after them now. Return the floor."""
+        floor = max(self._floor, *numbers)
+        given = msgspec.json.encode(list(numbers)).decode()
+        with self._transaction():
+            self._writer.execute(
+                "INSERT OR REPLACE INTO damaged SELECT * FROM record WHERE number IN (SELECT value FROM json_each(?))",
+                (given,),
+            )
+            self._writer.execute("DELETE FROM record WHERE number <= ?", (floor,))
+            self._writer.execute("DELETE FROM superseded WHERE number <= ?", (floor,))
+            self._writer.execute("UPDATE about SET value = ? WHERE key = 'floor'", (floor,))
+        self._floor = floor
+        ((self._damaged,),) = self._writer.execute("SELECT count(*) FROM damaged").fetchall()
+        return floor
+
+    def _forget_damaged(self, before_us: int) -> None:
+        if self._damaged:
+            self._writer.execute("DELETE FROM damaged WHERE appended_us < ?", (before_us,))
+            ((self._damaged,),) = self._writer.execute("SELECT count(*) FROM damaged").fetchall()
 
     def superseded(self, numbers: Collection[int]) -> dict[int, int]:
         """Return which of these were compacted, with what supersedes each."""

@@ -76,10 +76,27 @@ class SqliteLog(Backbone):
 
     async def read(self, after: int, *, limit: int) -> Sequence[LogRecord]:
         """Return a page: no more than 4 MB where records are large."""
-        floor, page = await self._read(self._file.read, after, self._tail.head, limit)
+        try:
+            floor, page = await self._read(self._file.read, after, self._tail.head, limit)
+        except DamagedError as err:
+            floor, page = await self._without(err), ()
         if after < floor:
             raise LogTrimmedError(f"the update log {self._file.path} begins after {floor}", floor=floor)
         return page
+
+    async def _without(self, damage: DamagedError) -> int:
+        """Set damaged records aside, so that who needs them is told to start afresh, and is not refused for ever."""
+        if not damage.numbers:
+            raise BackboneError(f"the update log {self._file.path} failed: {damage}") from damage
+        floor = await self._write(self._file.set_aside, damage.numbers)
+        self._tail.forget(floor)
+        log.error("update_log.record_set_aside", numbers=list(damage.numbers)[:20], floor=floor, error=str(damage))
+        return floor
+
+    def problems(self) -> Sequence[str]:
+        """Say how many records were damaged."""
+        damaged = self._file.damaged
+        return () if not damaged else (f"the log of updates has lost {damaged} records to damage",)
 
     async def follow(self, after: int) -> AsyncGenerator[Sequence[LogRecord]]:
         """Give batches from memory, or pages from disk to whoever is behind."""
@@ -139,7 +156,7 @@ class SqliteLog(Backbone):
         self._check_open()
         try:
             return await to_thread.run_sync(work, *args, limiter=limiter)
-        except (sqlite3.Error, DamagedError) as err:
+        except sqlite3.Error as err:
             raise BackboneError(f"the update log {self._file.path} failed: {err}") from err
 
     def _check_open(self) -> None:

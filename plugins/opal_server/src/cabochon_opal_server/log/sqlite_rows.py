@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,7 +16,11 @@ Row = tuple[str, str, str, int, int]
 
 
 class DamagedError(Exception):
-    """A row is not as it was written."""
+    """Rows are not as they were written; `numbers` are theirs, as far as they are known."""
+
+    def __init__(self, message: str, numbers: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.numbers = numbers
 
 
 class _Stored(msgspec.Struct, array_like=True, gc=False):
@@ -61,7 +66,7 @@ def decoded_page(page: str) -> list[LogRecord]:
 def _record(row: _Stored) -> LogRecord:
     body = row.body.encode()
     if _checksum(row.kind, row.topics, body) != row.checksum:
-        raise DamagedError(f"it is damaged: the checksum of update {row.number} is wrong")
+        raise DamagedError(f"it is damaged: the checksum of update {row.number} is wrong", [row.number])
     return LogRecord(row.number, row.kind, _TOPICS.decode(row.topics), body, row.appended_us / 1e6)
 
 
