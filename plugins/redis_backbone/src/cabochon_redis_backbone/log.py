@@ -20,7 +20,7 @@ __all__ = ["RedisLog"]
 _PAGE = 500
 _PAGE_BYTES = 4 << 20
 _BITE = 500
-_WAIT_MS = 3000
+_WAIT_MS = 1000
 _TOPICS = msgspec.json.Decoder(tuple[str, ...])
 
 

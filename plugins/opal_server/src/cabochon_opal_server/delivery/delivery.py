@@ -52,11 +52,17 @@ class Delivery:
         retention_s = settings.agent_retention.total_seconds()
         self._register = Register(backbone, self.watcher, retention_s=retention_s, clock=clock)
         hub.watchers.append(self.watcher.passed_on)
+        hub.renewed.append(self._renew)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Keep the register, until cancelled; the hub has to run already."""
         self.watcher.began(self._hub.number)
         await self._register.run(task_status=task_status)
+
+    def _renew(self) -> None:
+        """Forget the numbers of a log that is no more."""
+        self.watcher.began(0)
+        self._finder.forget()
 
     def reported(self, request: Request, report: DataUpdateReport) -> None:
         """Take note of a report that came by callback."""

@@ -68,6 +68,10 @@ class Finder:
         by = (await self._backbone.superseded([found.number])).get(found.number)
         return found if by is None else msgspec.structs.replace(found, superseded_by=by)
 
+    def forget(self) -> None:
+        """Forget what was found in a log that was replaced."""
+        self._known.clear()
+
     async def _by_number(self, number: int) -> Found | None:
         record = await self._record(number)
         if record is not None:

@@ -31,6 +31,7 @@ class Hub:
     Attributes:
         number: the last number of the log that was given to subscribers.
         watchers: called with each record after subscribers were told of it.
+        renewed: called when the log was replaced by another, whose numbers begin anew.
     """
 
     def __init__(self, backbone: Backbone, metrics: Metrics | None = None) -> None:
@@ -43,6 +44,7 @@ class Hub:
         self._metrics.gauge("update_log.number", lambda: self.number)
         self._metrics.gauge("subscribers", lambda: len(self._live))
         self.watchers: list[Callable[[LogRecord], None]] = []
+        self.renewed: list[Callable[[], None]] = []
 
     @property
     def log_id(self) -> str:
@@ -69,8 +71,12 @@ class Hub:
             except LogReplacedError:
                 # Numbers of the old log mean nothing in this one.
                 self.number = 0
+                self._senders.clear()
+                log.warning("update_log.replaced", update_log=self.log_id, dropped=len(self._live))
                 for subscriber in tuple(self._live):
                     subscriber.drop("the update log was replaced by another")
+                for renew in self.renewed:
+                    renew()
             except BackboneError as err:
                 tries += 1
                 wait_s = backoff.wait_s(tries)
@@ -105,10 +111,36 @@ class Hub:
             await self._catch_up(subscriber, resume.number)
         elif subscriber not in self._live:
             subscriber.number = self.number
+        self._add(subscriber, topics)
+        return resumed
+
+    async def begins_after(self, resume: Resume) -> int | None:
+        """Say where somebody begins who comes from another log, None for who does not.
+
+        What is in this log was published since the other one was lost, so that nobody who comes from there has it, and
+        all of it is told after the answer, from its beginning.
+
+        Raises:
+            BackboneError: that can't be read now.
+        """
+        if resume.log in {"", self.log_id}:
+            return None
+        return (await self._backbone.bounds()).floor
+
+    async def subscribe_after(self, subscriber: Subscriber, topics: Collection[str], number: int) -> None:
+        """Add topics, and tell the subscriber all that came after a number.
+
+        Raises:
+            BackboneError: that can't be read now.
+        """
+        subscriber.topics.update(topics)
+        await self._catch_up(subscriber, number)
+        self._add(subscriber, topics)
+
+    def _add(self, subscriber: Subscriber, topics: Collection[str]) -> None:
         self._live[subscriber] = None
         for topic in topics:
             self._by_topic.setdefault(topic, {})[subscriber] = None
-        return resumed
 
     def unsubscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
         """Take topics away."""

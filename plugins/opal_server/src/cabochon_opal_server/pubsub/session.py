@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -79,6 +80,7 @@ class Session:
         self._client = client
         self._may = permissions
         self._parts = parts
+        self._after_answer: Callable[[], Awaitable[None]] | None = None
         self._methods: Mapping[str, Callable[[RpcCall], Awaitable[Answer]]] = {
             "_ping_": self._ping,
             "ping": self._ping,
@@ -106,6 +108,9 @@ class Session:
                 log.warning("call.malformed", method=call.method, client_id=self._client.client_id, error=str(err))
                 result = _FALSE
         self._client.subscriber.put(text_frame(answer(call.call_id, *result)))
+        if self._after_answer is not None:
+            after, self._after_answer = self._after_answer, None
+            await after()
 
     async def _ping(self, _call: RpcCall) -> Answer:
         return "pong", "str"
@@ -122,7 +127,15 @@ class Session:
         if not self._may.subscribe(wanted.topics):
             return self._refused("subscribe", wanted.topics)
         subscriber, hub = self._client.subscriber, self._parts.hub
-        resumed = await hub.subscribe(subscriber, wanted.topics, wanted.resume)
+        resumed = False
+        begins = None if wanted.resume is None else await hub.begins_after(wanted.resume)
+        if begins is None:
+            resumed = await hub.subscribe(subscriber, wanted.topics, wanted.resume)
+        else:
+            # Before the answer comes only what somebody has missed who has resumed.
+            subscriber.number = begins
+            subscriber.topics.update(wanted.topics)
+            self._after_answer = partial(hub.subscribe_after, subscriber, wanted.topics, begins)
         self._parts.watcher.subscribed(self._client, wanted.topics, resumed=resumed)
         log.info(
             "client.subscribed",
