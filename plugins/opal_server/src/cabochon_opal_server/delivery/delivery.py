@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import anyio
@@ -12,6 +11,7 @@ from starlette.routing import Route
 
 from cabochon import Backbone
 from cabochon.schemas import DataUpdateReport
+from cabochon_opal_server.delivery.clocks import steady_clock
 from cabochon_opal_server.delivery.finding import Finder
 from cabochon_opal_server.delivery.register import Register
 from cabochon_opal_server.delivery.reports import Reports
@@ -29,7 +29,7 @@ class Delivery:
     Args:
         hub: whose subscribers are meant; it is told to report what it passes on.
         server: the name of this server, unique among those that share the backbone, and the same after a restart.
-        clock: gives Unix seconds.
+        clock: gives Unix seconds, and does not jump.
 
     Attributes:
         watcher: to be told what clients do.
@@ -42,8 +42,9 @@ class Delivery:
         settings: DeliverySettings,
         *,
         server: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        clock = clock or steady_clock()
         self.watcher = Tracker(server, hub, clock)
         self._hub = hub
         self._clock = clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from cabochon import LogRecord
 from cabochon_opal_server.delivery.agent_state import OURS, PEERS, AgentState
+from cabochon_opal_server.delivery.clocks import Unchanged
 from cabochon_opal_server.delivery.recent_numbers import RecentNumbers
 from cabochon_opal_server.pubsub.clients import Client, ClientWatcher
 from cabochon_opal_server.pubsub.messages import Progress
@@ -18,7 +20,7 @@ from cabochon_opal_server.pubsub.messages import Progress
 __all__ = ["SILENT_AFTER_S", "Followed", "Known", "ServerState", "Tracker", "key_of"]
 
 SILENT_AFTER_S = 15.0
-"""A server that has not written its state for so long is taken to be gone, and its agents with it."""
+"""A server that was seen to write nothing for so long is taken to be gone, and its agents with it."""
 
 _POLICY_PREFIX = "policy:"
 
@@ -79,14 +81,21 @@ class Tracker(ClientWatcher):
     Args:
         server: the name of this server.
         hub: whose numbers are meant.
-        clock: gives Unix seconds.
+        clock: gives Unix seconds; they are compared with no other server's.
+        elapsed: gives seconds, by which the silence of other servers is measured.
 
     Attributes:
         changed: names of this server's agents whose state is not in the register yet.
         forgotten: names of those that are to leave it.
     """
 
-    def __init__(self, server: str, hub: Followed, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        server: str,
+        hub: Followed,
+        clock: Callable[[], float],
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.recent = RecentNumbers()
         self.changed: set[str] = set()
         self.forgotten: set[str] = set()
@@ -96,6 +105,7 @@ class Tracker(ClientWatcher):
         self._started_at = clock()
         self._own: dict[str, _OwnAgent] = {}
         self._others: dict[str, Known] = {}
+        self._silence = Unchanged(elapsed)
         self._remembered = False
 
     # ------------------------------------------------------------------------------------------ what the hub says
@@ -200,6 +210,8 @@ class Tracker(ClientWatcher):
     def take(self, agents: Iterable[AgentState], servers: Iterable[ServerState]) -> None:
         """Take over what the register says: of other servers' agents, and of this server's before its last start."""
         running = {server.name: server for server in servers}
+        silent = {server.name for server in running.values() if self._silent_s(server) > SILENT_AFTER_S}
+        self._silence.keep(set(running))
         self._others = {}
         first, self._remembered = not self._remembered, True
         for agent in agents:
@@ -207,7 +219,7 @@ class Tracker(ClientWatcher):
                 if first:
                     self._remember(agent, running.get(agent.server))
                 continue
-            known = _seen_from_afar(agent, running.get(agent.server), self._clock())
+            known = _seen_from_afar(agent, running.get(agent.server), is_silent=agent.server in silent)
             best = self._others.get(agent.name)
             if best is None or _rank(known.agent) > _rank(best.agent):
                 self._others[agent.name] = known
@@ -215,6 +227,9 @@ class Tracker(ClientWatcher):
             if own.came_from_elsewhere and name in self._others:
                 self._go_on_from(self._others[name].agent, own.state)
             own.came_from_elsewhere = False
+
+    def _silent_s(self, server: ServerState) -> float:
+        return self._silence.unchanged_s(server.name, (server.started_at, server.seen_at, server.number))
 
     def _remember(self, agent: AgentState, server: ServerState | None) -> None:
         if agent.name in self._own:
@@ -271,12 +286,12 @@ def _rank(agent: AgentState) -> tuple[bool, float]:
     return agent.disconnected_at is None, agent.connected_at
 
 
-def _seen_from_afar(agent: AgentState, server: ServerState | None, now: float) -> Known:
-    """Take an agent for gone if its server is, or has been restarted since."""
+def _seen_from_afar(agent: AgentState, server: ServerState | None, *, is_silent: bool) -> Known:
+    """Take an agent for gone if its server is, or has been restarted since; only times of one server are compared."""
     told = server.number if server is not None else 0
     if agent.disconnected_at is not None:
         return Known(agent, told)
-    if server is None or now - server.seen_at > SILENT_AFTER_S or agent.connected_at < server.started_at:
-        gone_at = agent.last_seen if server is None else max(agent.last_seen, min(server.seen_at, now))
+    if server is None or is_silent or agent.connected_at < server.started_at:
+        gone_at = agent.last_seen if server is None else max(agent.last_seen, server.seen_at)
         return Known(replace(agent, disconnected_at=gone_at), told)
     return Known(agent, told)
