@@ -172,7 +172,9 @@ def _hook(kind: registrations.OfferKind[Any]) -> str:
         parts.append(_object(behind))
     parts.append("If it goes wrong: " + sentences(doc["Errors"][0].lower() + doc["Errors"][1:]) + "\n")
     about, _, code = doc["Example"].partition("\n\n")
-    parts.append(f"{sentences(about).strip()}\n\n```python\n{inspect.cleandoc(code)}\n```\n")
+    # What is installed by nobody who reads only this page is left to the example's own tests.
+    mark = "<!-- not run: it needs the example -->\n\n" if "`examples/" in about else ""
+    parts.append(f"{sentences(about).strip()}\n\n{mark}```python\n{inspect.cleandoc(code)}\n```\n")
     return "\n".join(parts)
 
 
