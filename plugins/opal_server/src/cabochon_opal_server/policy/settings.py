@@ -114,7 +114,7 @@ class PolicySettings(Settings):
         description="Time that one look at the repository may take; 0 for no limit but those of the network.",
         ge=timedelta(0),
     )
-    max_entries: int = Field(
+    policy_entries: int = Field(
         default=250_000,
         validation_alias="OPAL_POLICY_MAX_ENTRIES",
         description="Files and folders that a commit or a bundle may have, with the lines of its manifests. One that "
@@ -225,7 +225,7 @@ class PolicySettings(Settings):
     def limits(self) -> ReadLimits:
         """How much of a commit or a bundle is read."""
         return ReadLimits(
-            entries=self.max_entries,
+            entries=self.policy_entries,
             size=self.max_bytes,
             depth=self.max_depth,
             seconds=self.read_timeout.total_seconds(),
