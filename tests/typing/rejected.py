@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import cabochon
 from cabochon import (
     AgentContext,
     Callback,
@@ -33,6 +34,8 @@ from cabochon import (
     hookimpl,
     load_settings,
 )
+
+MISTYPED = cabochon.PolicyStor  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]
 
 
 class WithoutHealth(PolicyStore):

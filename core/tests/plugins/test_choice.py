@@ -133,16 +133,16 @@ def test_choice_without_a_name_never_takes_what_is_for_tests() -> None:
     assert "fake" == plugins.choose_policy_store("fake").name
 
 
-def test_unknown_name_lists_what_is_installed_and_how_to_get_it() -> None:
+def test_unknown_name_lists_what_is_installed_and_where_more_is() -> None:
     """
-    The next step is in the message.
+    The next step is in the message; a distribution that we do not know is never part of it.
     """
     with pytest.raises(PluginNotFoundError) as missing:
         plugins_with(store("zeta"), store("Alpha")).choose_policy_store("My_Engine")
 
     assert (
         "OPAL_POLICY_STORE_TYPE: unknown policy store 'My_Engine'; installed: Alpha, zeta. "
-        "To get it: pip install cabochon-my-engine"
+        "`cabochon plugins` lists what is installed, the README of Cabochon what there is"
     ) == str(missing.value)
     assert ("My_Engine", ("Alpha", "zeta")) == (missing.value.name, missing.value.known)
 
@@ -159,8 +159,26 @@ def test_unknown_name_that_is_no_name_guesses_nothing() -> None:
     """
     What a shell could misread is never part of a command to type.
     """
-    with pytest.raises(PluginNotFoundError, match=r"pip install one$"):
+    with pytest.raises(PluginNotFoundError, match=r"what there is$"):
         Plugins.of().choose_policy_store("x; rm -rf /")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("OPAA", "Did you mean opa? To get it: pip install cabochon-opa"),
+        ("sqllite", "Did you mean SQLite?"),
+        ("open_fga", "Did you mean openfga? To get it: pip install cabochon-openfga"),
+    ],
+)
+def test_mistyped_name_is_said_rightly(name: str, hint: str) -> None:
+    """
+    The nearest name that is installed, or that one of our own distributions brings.
+    """
+    with pytest.raises(PluginNotFoundError) as missing:
+        plugins_with(store("SQLite")).choose_policy_store(name)
+
+    assert str(missing.value).endswith(f". {hint}")
 
 
 def test_nothing_installed_is_said() -> None:

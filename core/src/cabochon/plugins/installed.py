@@ -11,7 +11,8 @@ A `Plugins` is an ordinary object that the application builds once and passes do
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from typing import Any, TypeVar
 
@@ -292,7 +293,7 @@ class Plugins:
             error = PluginLoadError(f"{message}; plugins that failed to load: {reasons}", plugin=failed[0].name)
             error.__cause__ = failed[0].error
             return error
-        return PluginNotFoundError(message + _how_to_get(kind, name), name=name, known=known)
+        return PluginNotFoundError(message + _how_to_get(kind, name, known), name=name, known=known)
 
 
 def _going_with(store: str, offered: ByName[_OfStores]) -> list[PluginOffer[_OfStores]]:
@@ -303,17 +304,32 @@ def _going_with(store: str, offered: ByName[_OfStores]) -> list[PluginOffer[_OfS
     ]
 
 
-def _how_to_get(kind: OfferKind[Any], name: str) -> str:
-    """Guess the distribution: one that our own extras list under this name, else `cabochon-<name>`."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        return ". Plugins are distributions called cabochon-<name>: pip install one"
-    plain = f"{PROJECT}-{re.sub(r'[-_.]+', '-', name).lower()}"
+def _how_to_get(kind: OfferKind[Any], name: str, known: Sequence[str]) -> str:
+    """Say which of our own distributions, as our extras list them, brings this name, or which name was meant.
+
+    Never a distribution that we do not know: on a mistyped name anybody could have put one onto an index.
+    """
+    ours = _our_distributions()
+    asked = re.sub(r"[-_.]+", "-", name).casefold()
+    for word in (f"{asked}-{kind.word.split()[-1]}", asked):
+        if word in ours:
+            return f". To get it: pip install {ours[word]}"
+    names = {one.casefold(): one for one in known}
+    near = next(iter(get_close_matches(asked, [*names, *ours], n=1, cutoff=0.7)), None)
+    if near in names:
+        return f". Did you mean {names[near]}?"
+    if near is not None:
+        return f". Did you mean {near}? To get it: pip install {ours[near]}"
+    return ". `cabochon plugins` lists what is installed, the README of Cabochon what there is"
+
+
+def _our_distributions() -> dict[str, str]:
+    """Return the distributions that our extras list, by their names without the project's."""
     try:
         listed = {re.split(r"[^A-Za-z0-9-]", requirement, maxsplit=1)[0] for requirement in requires(PROJECT) or ()}
     except PackageNotFoundError:  # pragma: no cover # a frozen application has no metadata
         listed = set[str]()
-    guess = next((one for one in (f"{plain}-{kind.word.split()[-1]}", plain) if one in listed), plain)
-    return f". To get it: pip install {guess}"
+    return {one.removeprefix(f"{PROJECT}-"): one for one in sorted(listed) if one.startswith(f"{PROJECT}-")}
 
 
 def _returning(plugin: object) -> Callable[[], object]:

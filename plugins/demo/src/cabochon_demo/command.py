@@ -30,7 +30,7 @@ _UNSUITABLE = 2
 @click.option("--fast", is_flag=True, help="Make no pauses.")
 @click.pass_context
 def demo(ctx: click.Context, *, store: str, plain: bool, json_: bool, fast: bool) -> None:
-    r"""Show the whole idea in about 12 seconds, offline.
+    r"""Show the whole idea in about 15 seconds, offline.
 
     A made-up company's base data is fetched over HTTP, live updates arrive, a source and a callback fail and recover,
     and someone wipes the engine. Each step says what it promises and checks it. Everything is real but the company:

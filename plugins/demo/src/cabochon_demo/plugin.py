@@ -20,4 +20,4 @@ def _load() -> click.Command:
 @hookimpl
 def cabochon_commands() -> Iterator[CommandType]:
     """Offer `cabochon demo`."""
-    yield CommandType(name="demo", summary="Show the whole idea in about 12 seconds, offline.", load=_load)
+    yield CommandType(name="demo", summary="Show the whole idea in about 15 seconds, offline.", load=_load)
