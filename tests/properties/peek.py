@@ -63,7 +63,7 @@ def _outcome(entry: Entry) -> Outcome:
 
 def trace(pipeline: Pipeline, ended: Callable[[Attempt], None]) -> None:
     """Hear of every update that ends, before anyone else does."""
-    endings = pipeline._sync.committer._ends._endings
+    endings = pipeline._sync.committer._announcements._endings
     inner = endings.ended
 
     def on_end(update: Update, record: TransactionRecord | None) -> None:

@@ -22,6 +22,7 @@ from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import ChangeCompiler
 from cabochon.sync.desired.policies import DesiredPolicies
 from cabochon.sync.engine.access import EngineAccess
+from cabochon.sync.engine.announcements import Announcements
 from cabochon.sync.engine.committer import Committer
 from cabochon.sync.engine.contact import Contact
 from cabochon.sync.engine.earlier_life import EarlierLife
@@ -31,7 +32,6 @@ from cabochon.sync.engine.policy_writer import PolicyWriter
 from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refill import Refill
 from cabochon.sync.engine.sender import EngineSender
-from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.intake.arrivals import Arrivals
@@ -219,7 +219,7 @@ class Assembly:  # size: one attribute for each part of the sync
             self.scheduler,
             options=options,
             instruments=self.instruments,
-            ends=UpdateEnds(self.panel, self.scheduler, endings, self.instruments),
+            announcements=Announcements(self.panel, self.scheduler, endings, self.instruments),
         )
 
     def _updater(self, options: FetchOptions) -> DataUpdater:

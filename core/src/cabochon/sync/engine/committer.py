@@ -18,13 +18,13 @@ from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.bell import Bell
 from cabochon.sync.desired.compiler import chunks, path_of
 from cabochon.sync.engine.access import EngineAccess
+from cabochon.sync.engine.announcements import Announcements
 from cabochon.sync.engine.attempt import Attempt, Attempts, Group, ended_with, records_of
 from cabochon.sync.engine.options import CommitOptions
 from cabochon.sync.engine.recovery import EngineRecovery
 from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.refused_commits import RefusedCommits
 from cabochon.sync.engine.sender import EngineAway
-from cabochon.sync.engine.update_ends import UpdateEnds
 from cabochon.sync.engine.writes_in_doubt import WritesInDoubt
 from cabochon.sync.outcome.instruments import Instruments
 from cabochon.sync.rules.commit_parts import Part, alive_entries, cut, halved
@@ -47,7 +47,7 @@ class Committer:
         *,
         options: CommitOptions,
         instruments: Instruments,
-        ends: UpdateEnds,
+        announcements: Announcements,
     ) -> None:
         self._engine = engine
         self._view = engine.view
@@ -56,7 +56,7 @@ class Committer:
         self._scheduler = scheduler
         self._options = options
         self._wall = instruments.wall
-        self._ends = ends
+        self._announcements = announcements
         self._refusals = refusals = Refusals(instruments.metrics)
         self._attempts = Attempts(engine.view.desired, engine.compiler, engine.panel, self._log, refusals, self._wall)
         in_doubt = WritesInDoubt(engine.view, engine.values, refusals)
@@ -133,7 +133,7 @@ class Committer:
         if self._options.probe.enabled and not await self._recovery.probe():
             return
         if (
-            self._ends.panel.active
+            self._engine.panel.active
             and anyio.current_time() - self._engine.sender.state_written_at >= self._options.heartbeat_s
         ):
             self._log.write_again()
@@ -160,7 +160,7 @@ class Committer:
         await self._commit_all([Group(parts) for parts in cut(self._take(), self._view.store.traits)])
 
     def _take(self) -> list[Update]:
-        self._ends.taken()
+        self._announcements.taken()
         return self._scheduler.take(
             max_updates=self._options.max_updates,
             max_bytes=min(self._options.max_bytes, self._view.store.traits.max_bytes or self._options.max_bytes),
@@ -239,7 +239,7 @@ class Committer:
     def _land(self, attempt: Attempt, version: str | None = None) -> None:
         attempt.land()
         self._log.landed(attempt.following)
-        self._ends.landed(attempt.ended, self._log.now, version)
+        self._announcements.landed(attempt.ended, self._log.now, version)
 
     # ------------------------------------------------------------------------------------------ the engine is away
 
@@ -254,7 +254,7 @@ class Committer:
         ended_at = self._wall()
         ended = ended_with(parts, ended_at)
         self._log.put_off(self._log.after(records_of(ended), ended_at))
-        self._ends.ended(ended, self._log.now)
+        self._announcements.ended(ended, self._log.now)
 
     async def _put_off_entry(self, entry: Entry) -> None:
         put_off = self._view.put_off

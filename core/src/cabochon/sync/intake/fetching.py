@@ -21,7 +21,7 @@ from cabochon.errors import FetchDecodeError, FetchError, FetchTimeoutError
 from cabochon.schemas import DataSourceEntry
 from cabochon.settings.core import CoreSettings
 from cabochon.settings.fetch_providers import no_fetcher
-from cabochon.sync.intake.turns import Turns
+from cabochon.sync.intake.fetch_turns import Turns
 from cabochon.sync.rules.failure_budget import FailureBudget
 from cabochon.urls import host_of, masked_url
 

@@ -11,8 +11,8 @@ from cabochon.sync.intake.connectivity import Connectivity
 from cabochon.sync.intake.data_updater import DataUpdater
 from cabochon.sync.outcome.follow_ups import FollowUps, Reported
 from cabochon.sync.rules.failure_budget import FailureBudget
+from cabochon.sync.rules.host_shares import Shares
 from cabochon.sync.rules.retry_book import FailedEntry
-from cabochon.sync.rules.shares import Shares
 from cabochon.sync.rules.update import EntryState, Kind, Update
 from cabochon.transactions.records import TransactionRecord
 from cabochon.urls import host_of

@@ -12,7 +12,7 @@ from collections import deque
 from typing import NamedTuple
 
 from cabochon.contract.callback_reporter import Callback
-from cabochon.sync.rules.shares import Shares
+from cabochon.sync.rules.host_shares import Shares
 from cabochon.urls import host_of
 
 __all__ = ["Delivery", "Outbox", "Receiver"]

@@ -14,12 +14,12 @@ from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Kind
 from cabochon.transactions.log import TransactionLog
 
-__all__ = ["UpdateEnds"]
+__all__ = ["Announcements"]
 
 log = structlog.get_logger()
 
 
-class UpdateEnds:
+class Announcements:
     """Told by the committer, synchronously; never waits."""
 
     def __init__(
@@ -29,7 +29,7 @@ class UpdateEnds:
         endings: Endings,
         instruments: Instruments,
     ) -> None:
-        self.panel = panel
+        self._panel = panel
         self._taken_at = 0.0
         self._scheduler = scheduler
         self._instruments = instruments
@@ -49,7 +49,7 @@ class UpdateEnds:
     def ended(self, ended: Sequence[Ended], now: TransactionLog) -> None:
         """Take note of updates that have ended, in order; `now` is the log after that."""
         records = records_of(ended)
-        self.panel.ended(records, now)
+        self._panel.ended(records, now)
         traces = self._instruments.traces
         traced = traces.wanted
         for update, record in ended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cabochon.sync.rules.shares import Shares
+from cabochon.sync.rules.host_shares import Shares
 
 
 def taken(shares: Shares[str]) -> list[str]:
@@ -30,7 +30,7 @@ def test_one_host_has_half_of_the_workers_and_the_next_ones_the_rest() -> None:
     assert [16, 16] == [len([item for item in items if item.startswith(name)]) for name in ("one", "two")]
 
 
-def test_hosts_in_doubt_share_half_of_the_workers() -> None:
+def test_unproven_hosts_share_half_of_the_workers() -> None:
     """
     A thousand that were never asked leave half to one that does well.
     """

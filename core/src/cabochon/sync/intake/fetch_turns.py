@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from cabochon.sync.rules.shares import Shares
+from cabochon.sync.rules.host_shares import Shares
 
 __all__ = ["Turn", "Turns"]
 

@@ -41,9 +41,9 @@ class Shares(Generic[T]):
         self._idle: OrderedDict[str, _Host[T]] = OrderedDict()
         """Hosts of which nothing waits or runs, idle for longest first: how they did is remembered for a while."""
         self._listed: dict[bool, deque[_Host[T]]] = {True: deque(), False: deque()}
-        """Hosts that may work, by whether they are in doubt."""
+        """Hosts that may work, by whether they are unproven: new, or failed of late."""
         self._running: dict[T, tuple[_Host[T], bool]] = {}
-        self._doubtful = 0
+        self._unproven = 0
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -67,18 +67,18 @@ class Shares(Generic[T]):
     def take(self) -> T | None:
         """Return what may be worked on now, None if nothing may; `done` follows."""
         while len(self._running) < self._workers:
-            doubtful = bool(self._listed[True]) and self._doubtful < self._share
-            if not self._listed[doubtful]:
+            unproven = bool(self._listed[True]) and self._unproven < self._share
+            if not self._listed[unproven]:
                 return None
-            host = self._listed[doubtful].popleft()
+            host = self._listed[unproven].popleft()
             host.listed = False
             item: T | None = None
-            if (host.well is not True) is doubtful and host.waiting and host.running < self._most_of(host):
+            if (host.well is not True) is unproven and host.waiting and host.running < self._most_of(host):
                 item, _ = host.waiting.popitem(last=False)
                 self._waiting -= 1
                 host.running += 1
-                self._doubtful += doubtful
-                self._running[item] = (host, doubtful)
+                self._unproven += unproven
+                self._running[item] = (host, unproven)
             self._list(host)
             if item is not None:
                 return item
@@ -86,9 +86,9 @@ class Shares(Generic[T]):
 
     def done(self, item: T, *, well: bool | None) -> None:
         """Take note of how something that was taken went; None says nothing about its host."""
-        host, doubtful = self._running.pop(item)
+        host, unproven = self._running.pop(item)
         host.running -= 1
-        self._doubtful -= doubtful
+        self._unproven -= unproven
         if well is not None:
             host.well = well
         self._list(host)
