@@ -52,7 +52,8 @@ class Announcements:
         self._panel.ended(records, now)
         traces = self._instruments.traces
         traced = traces.wanted
-        for update, record in ended:
+        for one in ended:
+            update, record = one.update, one.record
             update.ended = True
             self._scheduler.ended(update)
             if traced and record is not None and update.kind is not Kind.RECORD:

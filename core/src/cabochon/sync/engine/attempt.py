@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.desired.compiler import ChangeCompiler, weight_of
@@ -29,7 +30,7 @@ class Group:
     with_listeners: bool = True
 
 
-class PartWrite(NamedTuple):
+class PartWrite(Struct, frozen=True, gc=False):
     """What a part writes; `authors[c]` is the entry of `write.changes[c]`."""
 
     part: Part
@@ -37,7 +38,7 @@ class PartWrite(NamedTuple):
     authors: list[Entry]
 
 
-class Ended(NamedTuple):
+class Ended(Struct, frozen=True, gc=False):
     """An update that ends, and its record: None for the data files of policies, which end with their policies."""
 
     update: Update
@@ -51,7 +52,7 @@ def ended_with(parts: Sequence[Part], at: float) -> list[Ended]:
 
 def records_of(ended: Sequence[Ended]) -> list[TransactionRecord]:
     """Return the records that go into the log, in order."""
-    return [record for _, record in ended if record is not None]
+    return [one.record for one in ended if one.record is not None]
 
 
 @dataclass(slots=True)

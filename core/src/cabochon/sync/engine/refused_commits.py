@@ -97,16 +97,17 @@ class RefusedCommits:
         desired = self._view.desired
         todo: list[list[Part]] = []
         in_doubt: list[WriteInDoubt] = []
-        for (part, write, authors), outcome in zip(attempt.writes, result.outcomes, strict=True):
+        for one, outcome in zip(attempt.writes, result.outcomes, strict=True):
+            part = one.part
             if type(outcome) is Refused:
                 todo.extend(self._in_doubt.one_by_one(part, outcome.error))
                 continue
             suspects = {entry: attempt.suspects[entry] for entry in part.entries if entry in attempt.suspects}
             if type(outcome) is Applied:
-                self._in_doubt.save(authors, suspects)
+                self._in_doubt.save(one.authors, suspects)
             else:
-                in_doubt.append(self._in_doubt.in_doubt(part, authors, suspects))
-            for change in write.changes:
+                in_doubt.append(self._in_doubt.in_doubt(part, one.authors, suspects))
+            for change in one.write.changes:
                 desired.apply(change)
         desired.settle()
         todo.extend(await self._in_doubt.clear_up(in_doubt))
