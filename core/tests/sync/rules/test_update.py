@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cabochon import sync
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
 from cabochon.sync.rules.update import Entry, EntryState, Method, Update
@@ -159,3 +162,18 @@ def test_later_entry_of_many_covers_what_failed_before_it() -> None:
     assert last is failed.covered_by
     update.entries = []
     assert failed.covered_by is None
+
+
+def test_nobody_else_sets_a_state() -> None:
+    """
+    Entries change by their own methods alone, which the table above holds to what may be.
+    """
+    others = [
+        f"{module.name}:{node.lineno}"
+        for module in sorted(Path(sync.__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "state" and isinstance(node.ctx, ast.Store)
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    ]
+
+    assert [] == others

@@ -88,7 +88,6 @@ class Entry:
     """
 
     __slots__ = (
-        "_state",
         "error",
         "fetch_times",
         "fetched",
@@ -98,6 +97,7 @@ class Entry:
         "path",
         "raw",
         "spec",
+        "state",
         "update",
         "waiters",
     )
@@ -110,7 +110,8 @@ class Entry:
         self.spec = spec
         self.raw: bytes | None = None
         self.operations: tuple[PatchOperation, ...] = ()
-        self._state = EntryState.FETCHING
+        self.state = EntryState.FETCHING
+        """How far it has come. A plain attribute, for it is asked for a dozen times; only the methods below set it."""
         self.error: Exception | None = None
         self.fetched = False
         self.fetch_times: tuple[float, float] | None = None
@@ -156,44 +157,39 @@ class Entry:
         self._become(EntryState.MOOT)
 
     def _become(self, state: EntryState) -> None:
-        if state not in _NEXT[self._state]:
-            msg = f"an entry that is {self._state.name} can't become {state.name}: {self.path}"
+        if state not in _NEXT[self.state]:
+            msg = f"an entry that is {self.state.name} can't become {state.name}: {self.path}"
             raise RuntimeError(msg)
-        self._state = state
+        self.state = state
         if state in _WANTED:
             self.update.wants(self)
 
     # ---------------------------------------------------------------------------------------------- how far it is
 
     @property
-    def state(self) -> EntryState:
-        """How far it has come."""
-        return self._state
-
-    @property
     def alive(self) -> bool:
         """Whether it may still change the engine."""
-        return self._state in _ALIVE
+        return self.state in _ALIVE
 
     @property
     def landing(self) -> bool:
         """Whether it is in the engine, or in what is being written."""
-        return self._state in _LANDING
+        return self.state in _LANDING
 
     @property
     def done(self) -> bool:
         """Whether what it was to write is in the engine, or will be once that is back."""
-        return self._state in _DONE
+        return self.state in _DONE
 
     @property
     def settled(self) -> bool:
         """Whether nothing older counts at its path any more: it is done, or something newer is."""
-        return self._state in _SETTLED
+        return self.state in _SETTLED
 
     @property
     def tried(self) -> bool:
         """Whether it was to be written."""
-        return self._state in _TRIED
+        return self.state in _TRIED
 
     @property
     def replaces(self) -> bool:
@@ -203,9 +199,9 @@ class Entry:
     @property
     def can_be_moot(self) -> bool:
         """Whether something newer can make it moot: not one that could not be used from the start."""
-        if self._state is EntryState.REFUSED:
+        if self.state is EntryState.REFUSED:
             return not isinstance(self.error, DocumentPathError)
-        return self.alive or self._state is EntryState.FETCH_FAILED
+        return self.alive or self.state is EntryState.FETCH_FAILED
 
     @property
     def covered_by(self) -> Entry | None:
@@ -215,16 +211,16 @@ class Entry:
     @property
     def is_missing(self) -> bool:
         """Whether the engine lacks something at its path that it was to write."""
-        if self._state not in _FAILED or isinstance(self.error, DocumentPathError):
+        if self.state not in _FAILED or isinstance(self.error, DocumentPathError):
             return False
         return self.covered_by is None
 
     @property
     def saved_for_its_publisher(self) -> bool:
         """Whether it is in force, or something that covers it is: newer, or later in its own update."""
-        if self._state in _IN_FORCE:
+        if self.state in _IN_FORCE:
             return True
-        cover = None if self._state is EntryState.PUT_OFF else self.covered_by
+        cover = None if self.state is EntryState.PUT_OFF else self.covered_by
         return cover is not None and cover.state is EntryState.SAVED
 
 
