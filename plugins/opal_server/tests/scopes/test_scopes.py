@@ -169,3 +169,12 @@ def test_credentials_are_put_into_the_url(url: str, auth: dict[str, str], full: 
     source = msgspec.convert({"url": url, "auth": auth}, GitSource)
     assert full == source.full_url
     assert auth.get("private_key") == source.ssh_key
+
+
+async def test_name_that_would_share_topics_with_another_scope_is_422(scoped: Rig, commits: Commits) -> None:
+    """
+    `blue:data` and the topics of `blue` begin alike: a token of the one would follow the other.
+    """
+    answer = await scoped.http.put("/scopes", json=scope("blue:data", commits))
+
+    assert (422, True) == (answer.status_code, "colon" in answer.text)

@@ -99,6 +99,9 @@ class Scope(Struct, frozen=True, kw_only=True):
 def fault_of(scope: Scope) -> tuple[str, tuple[str, ...]] | None:
     """Say what is wrong with a scope that could be followed in no way, and where in it; None if nothing is."""
     source = scope.policy
+    if ":" in scope.scope_id:
+        # `blue:data` would share its topics with the scope `blue`, whose tokens could then read them.
+        return "should have no colon: that parts a scope's name from its topics", ("scope_id",)
     for name, text, longest in (
         ("scope_id", scope.scope_id, _LONGEST_NAME),
         ("branch", source.branch, _LONGEST_NAME),
