@@ -26,7 +26,7 @@ def test_patch_that_fails_half_way_leaves_nothing() -> None:
     patch = PatchData(A, (PatchOperation("replace", below, b"2"), PatchOperation("test", below, b"2")))
     with pytest.raises(PatchFailedError):
         desired.apply(patch)
-    desired.rollback_to(mark)
+    desired.rollback(mark)
     desired.settle()
 
     assert (b"1", [X]) == (desired.read(X), list(journal.take()))

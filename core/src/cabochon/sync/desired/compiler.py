@@ -80,7 +80,7 @@ class ChangeCompiler:
                 self._desired.apply(change, strict=put_off is not None)
         except PatchFailedError:
             if mark is not None:
-                self._desired.rollback_to(mark)
+                self._desired.rollback(mark)
             raise
         return changes
 

@@ -94,18 +94,14 @@ class ChangeJournal:
         self._touched.clear()
         self.on_settled()
 
-    def rollback(self) -> None:
-        """Take note that the changes since `settle` were taken back."""
-        self._touched.clear()
+    def rollback(self, touched: int) -> None:
+        """Take note that all but the first so many of the changes since `settle` were taken back."""
+        del self._touched[touched:]
 
     @property
     def touched(self) -> int:
         """How many changes there were since `settle`."""
         return len(self._touched)
-
-    def rollback_to(self, touched: int) -> None:
-        """Take note that all but the first so many of the changes since `settle` were taken back."""
-        del self._touched[touched:]
 
     # -------------------------------------------------------------------------------------------- asked by the backup
 

@@ -78,6 +78,9 @@ class Mark(NamedTuple):
     touched: int
 
 
+_SETTLED = Mark(0, 0, 0, 0)
+
+
 @dataclass(slots=True)
 class DesiredState:
     """The documents of one agent.
@@ -127,23 +130,14 @@ class DesiredState:
         self._claims.clear()
         self._releases.clear()
 
-    def rollback(self) -> None:
-        """Take back every change since the last `settle`."""
+    def rollback(self, mark: Mark = _SETTLED) -> None:
+        """Take back every change since `mark` was returned, or since the last `settle`."""
         if self.journal is not None:
-            self.journal.rollback()
-        while self._undo:
-            self._undo.pop().restore()
-        self._claims.clear()
-        self._releases.clear()
-
-    def rollback_to(self, mark: Mark) -> None:
-        """Take back every change since `mark` was returned; what came before it stays to be settled."""
+            self.journal.rollback(mark.touched)
         while len(self._undo) > mark.undo:
             self._undo.pop().restore()
         del self._claims[mark.claims :]
         del self._releases[mark.releases :]
-        if self.journal is not None:
-            self.journal.rollback_to(mark.touched)
 
     @property
     def mark(self) -> Mark:

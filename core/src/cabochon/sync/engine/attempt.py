@@ -12,7 +12,7 @@ from cabochon.sync.desired.compiler import ChangeCompiler, weight_of
 from cabochon.sync.desired.state import DesiredState
 from cabochon.sync.engine.listeners import ListenerPanel
 from cabochon.sync.engine.log_keeper import LogKeeper, NextLog
-from cabochon.sync.engine.refusals import Refusals
+from cabochon.sync.outcome.refusals import Refusals
 from cabochon.sync.rules.commit_parts import Part
 from cabochon.sync.rules.records import record_of
 from cabochon.sync.rules.update import Entry, EntryState, Update

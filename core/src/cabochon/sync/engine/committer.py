@@ -22,11 +22,11 @@ from cabochon.sync.engine.announcements import Announcements
 from cabochon.sync.engine.attempt import Attempt, Attempts, Group, ended_with, records_of
 from cabochon.sync.engine.options import CommitOptions
 from cabochon.sync.engine.recovery import EngineRecovery
-from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.refused_commits import RefusedCommits
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.writes_in_doubt import WritesInDoubt
 from cabochon.sync.outcome.instruments import Instruments
+from cabochon.sync.outcome.refusals import Refusals
 from cabochon.sync.rules.commit_parts import Part, alive_entries, cut, halved
 from cabochon.sync.rules.scheduler import Scheduler
 from cabochon.sync.rules.update import Entry, EntryState, Update

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from cabochon.errors import StoreRejectedError
 from cabochon.sync.engine.attempt import Attempt, Group
 from cabochon.sync.engine.listeners import ListenerPanel, quarantine_guilty
-from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineSender
 from cabochon.sync.engine.view import EngineView
 from cabochon.sync.engine.writes_in_doubt import WriteInDoubt, WritesInDoubt
+from cabochon.sync.outcome.refusals import Refusals
 from cabochon.sync.rules.commit_parts import Part, alive_entries, halved
 from cabochon.transactions.commit_result import STATE, Applied, CommitResult, Refused
 from cabochon.transactions.log import TransactionLog

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cabochon.errors import StateLostError, StoreRejectedError
 from cabochon.sync.desired.bringing_back import bringing_back
-from cabochon.sync.engine.refusals import Refusals
 from cabochon.sync.engine.sender import EngineAway
 from cabochon.sync.engine.value_writer import ValueWriter
 from cabochon.sync.engine.view import EngineView
+from cabochon.sync.outcome.refusals import Refusals
 from cabochon.sync.rules.commit_parts import Part
 from cabochon.sync.rules.update import Entry, EntryState
 from cabochon.transactions.changes import Change

@@ -11,6 +11,7 @@ from cabochon.contract.metrics import Metrics
 from cabochon.documents.path import DocumentPath
 from cabochon.errors import DocumentPathError, FetchError, StoreRejectedError
 from cabochon.sync.bell import Bell
+from cabochon.sync.outcome.refusals import Refusals
 from cabochon.sync.outcome.reports import EntryResult, PendingReport, Reporting
 from cabochon.sync.rules.retry_book import Cause, FailedEntry, RetryBook
 from cabochon.sync.rules.scheduler import Scheduler
@@ -147,6 +148,7 @@ class FollowUps:
         self.scheduler = scheduler
         self.book = book
         self.metrics = metrics
+        self._refusals = Refusals(metrics)
         self._clock = clock
         self._engine_back = engine_back
         self._put_off = _PutOffEntries()
@@ -207,9 +209,7 @@ class FollowUps:
             if error is None:
                 continue
             self._put_off.remove(entry, owner)
-            entry.refuse(error)
-            self.metrics.count("writes.refused")
-            log.warning("data_update.refused", update_id=entry.update.id, dst_path=str(entry.path), error=str(error))
+            self._refusals.refuse(entry, error)
             cause = Cause.REFUSED if entry.replaces else Cause.PATCH
             self._enter(FailedEntry(entry, cause, entry.update.origin, owner))
 
