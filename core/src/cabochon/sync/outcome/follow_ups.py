@@ -163,7 +163,7 @@ class FollowUps:
             reported.wait_for_one()
             self._enter(FailedEntry(entry, cause, entry.update.origin, reported), retry_after_s=_retry_after(entry))
             self.retries.ring()
-        elif entry.error is not None and entry.state is not EntryState.MOOT:
+        elif entry.failure is not None:
             reported.lose_one()
 
     def tried_again(self, entry: Entry, failed: FailedEntry[Reported]) -> None:

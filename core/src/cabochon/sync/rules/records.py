@@ -41,7 +41,7 @@ def record_of(update: Update, ended_at: float) -> TransactionRecord | None:
         )
     # What has replaced an initial source's document counts for it when it is in force itself, and not before.
     moot = any(entry.state is EntryState.MOOT for entry in entries)
-    errors = [entry.error for entry in entries if entry.error is not None and entry.state is not EntryState.MOOT]
+    errors = [entry.failure for entry in entries if entry.failure is not None]
     return TransactionRecord(
         number=update.number,
         id=update.id,

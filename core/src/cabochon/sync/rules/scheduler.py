@@ -74,7 +74,7 @@ class Scheduler:
     def failed(self, entry: Entry, error: Exception) -> None:
         """Take note that the data of an entry can't be had now; nobody waits for it any longer."""
         if entry.state is EntryState.MOOT:
-            entry.error = error.with_traceback(None)
+            entry.fetch_missed(error)
         else:
             entry.fetch_failed(error)
         # The update first: a retry that waited for it, and is newer, has to find it ended.

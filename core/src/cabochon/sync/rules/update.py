@@ -133,6 +133,15 @@ class Entry:
         self._become(EntryState.FETCH_FAILED)
         self.error = _without_frames(error)
 
+    def fetch_missed(self, error: Exception) -> None:
+        """Take note, of one that is moot, that its data could not be had: its report says so, and it is no failure."""
+        self.error = _without_frames(error)
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it is not in force; None if it is, or something newer is in its place."""
+        return None if self.state is EntryState.MOOT else self.error
+
     def save(self) -> None:
         """Take note that it is in the engine."""
         self._become(EntryState.SAVED)
